@@ -1,0 +1,30 @@
+"""Marks: what a stage changed in a packet, or what is special about it."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Mark(enum.IntFlag):
+    """Bits of the ``flags`` column. A sink can show each of them; the receipt counts them."""
+
+    LATE = 1 << 0
+    """Came after a packet with a later time was already passed on."""
+    DROP_ONLY = 1 << 1
+    """Exists in the trace only as a drop report."""
+    HEADER_REBUILT = 1 << 2
+    """The IP header was rebuilt by Windows (transport-layer drops): TTL, id, TOS and checksum are not the packet's."""
+    PROTECTED_CLEARED = 1 << 3
+    """The 802.11 Protected bit was set on a clear frame and has been cleared (repair ``wifi``)."""
+    FROM_WIFI = 1 << 4
+    """An 802.11 frame turned into the Ethernet frame the stack saw (``--ethernet``)."""
+    PROCESS_TRUSTED = 1 << 5
+    """The event header's process id may be shown as the sender (providers.md section 6)."""
+    TRUNCATED = 1 << 6
+    """The event says that the packet was cut; where no original length is logged, it is not known."""
+    TIME_CLAMPED = 1 << 7
+    """The time did not fit and was set to the nearest that does."""
+    LENGTH_IMPLAUSIBLE = 1 << 8
+    """The event's own length fields contradict each other; what is there was taken."""
+    DIRECTION_GUESSED = 1 << 9
+    """The direction was inferred, not logged."""

@@ -1,0 +1,85 @@
+"""What a provider module offers: payload bytes to columns, and the side facts its other events teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.etl.records import Records
+from etwcap.packets import Context, Description, Machine, PacketTable
+
+
+@dataclass(slots=True)
+class NetworkCard:
+    """One row of the interface table that Windows puts into merged traces (etl-format.md 7.3, opcode 36)."""
+
+    index: int
+    alias: str = ""
+    description: str = ""
+    mac: bytes = b""
+    permanent_mac: bytes = b""
+    luid: int = 0
+    guid: str = ""
+    mtu: int = 0
+    type: int = 0
+    media_type: int = 0
+    physical_medium: int = 0
+    is_filter: bool = False
+    is_hardware: bool = False
+    oper_status: int = 0
+    transmit_speed: int = 0
+    receive_speed: int = 0
+
+
+@dataclass(slots=True)
+class TraceFacts:
+    """What an ETL source knows beside the packets; filled before the first chunk as far as the file allows."""
+
+    description: Description
+    machine: Machine
+    cards: dict[int, NetworkCard] = field(default_factory=dict)
+    """by interface index"""
+    addresses: dict[int, list[str]] = field(default_factory=dict)
+    """IP addresses by interface index, where an event of the system configuration gave them (no prefix lengths)"""
+    drop_reason_texts: dict[int, str] = field(default_factory=dict)
+    """the trace's own DropReason map (etl-format.md 7.4)"""
+
+
+class PacketProvider(Protocol):
+    """One ETW provider whose events are packets.
+
+    ``buffer`` is the chunk's bytes and ``records`` rows of ``etwcap.etl.records.RECORD`` of this provider only, in time order.
+    Every length is checked against the record's own payload; a record that does not fit is no packet: it is counted in
+    ``context.receipt`` (kind "malformed") and reported with its place through ``facts.description.add_damage``.
+    """
+
+    tap: str
+    """ndiscap, pktmon, wfp, ras"""
+    guid: bytes
+    """provider GUID as it lies in a record (16 bytes, Windows order)"""
+
+    def __init__(self, context: Context, facts: TraceFacts) -> None: ...
+
+    def packet_rows(self, records: Records) -> NDArray[np.bool_]:
+        """Which of the records are packet events."""
+        ...
+
+    def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
+        """Take in the records that are no packets. Called with the rundown first (before any packet), later with what comes on the way;
+        the same record may come twice."""
+        ...
+
+    def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
+        """The packets of the packet events, and for each the index of its record in ``records`` (ascending).
+
+        Fills time, interface, direction, offset, captured, original, flags, process, thread, processor and, where the provider
+        has them, packet_id, identity, appearance, stack, rank, point, drop_count, drop_reason, drop_location.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Write what was counted into the receipt and the interfaces."""
+        ...
