@@ -1,0 +1,65 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from etwcap.errors import NativeCoreError
+from etwcap.native import use_backend
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+CORPUS = CHECKOUT.parent / "shared" / "corpus"
+
+
+def missing(what: str) -> NoReturn:
+    """End the test for want of something: in CI (CI=true) a failure, elsewhere a skip."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def tool_path(name: str) -> str:
+    """The absolute path of a program such as tshark, capinfos or editcap."""
+    found = shutil.which(name)
+    if found is None:
+        missing(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real traces, which is no part of the checkout."""
+    if not CORPUS.is_dir():
+        pytest.skip("the folder of real traces (../shared/corpus) is not here")
+    return CORPUS
+
+
+@pytest.fixture(params=["native", "twin"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test on the native core, then on its twin."""
+    name: str = request.param
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(use_backend(name))
+        except NativeCoreError as error:
+            missing(str(error))
+        yield name
+
+
+@pytest.fixture(scope="session")
+def tshark() -> str:
+    """The path of tshark, the judge of what is written."""
+    return tool_path("tshark")
+
+
+@pytest.fixture(scope="session")
+def capinfos() -> str:
+    """The path of capinfos."""
+    return tool_path("capinfos")
