@@ -1,0 +1,179 @@
+"""``etwcap convert``: traces and captures to one pcapng or pcap file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etwcap.cli.backend import hint_at_slow_core
+from etwcap.cli.progress import Progress
+from etwcap.cli.summary import conversion_lines
+from etwcap.cli.words import STANDARD, default_output, sort_words
+from etwcap.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from etwcap.pipeline.convert import Outcome
+
+REPAIRS = ("wifi",)
+"""Names that ``--repair`` knows."""
+
+PLANNED_REPAIRS = ("ipv6", "order", "length", "checksums", "duplicates")
+
+EPILOG = """\b
+Examples:
+  etwcap convert trace.etl                     writes trace.pcapng here
+  etwcap convert trace.etl -w out.pcapng       replaces out.pcapng when it is whole
+  etwcap convert trace.etl --appearances all   every sighting of a packet is a frame
+  etwcap convert trace.etl -w out.pcap --ethernet
+  etwcap convert *.etl -w all.pcapng           merges in time
+  etwcap convert trace.etl -w - | tshark -r -
+
+Exit codes: 0 done, 1 failed or not a trace, 2 wrong usage, 3 no packet to write,
+4 damaged input (what is intact is in the output), 130 interrupted.
+"""
+
+
+def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """The value of ``--repair`` as given; raises UsageError for a name that is not known."""
+    names = [name.strip() for name in value.split(",")]
+    for position, name in enumerate(names):
+        bare = name.removeprefix("-")
+        if bare in PLANNED_REPAIRS:
+            raise UsageError(
+                f"the repair {bare!r} is not there yet",
+                cause=f"--repair {value}",
+                hint=f"there is: {', '.join(REPAIRS)}",
+            )
+        if bare not in REPAIRS and not (name in ("auto", "all", "none") and position == 0):
+            raise UsageError(
+                f"there is no repair {name!r}",
+                cause=f"--repair {value}",
+                hint="--repair auto|all|none|NAME,…; -NAME takes one out",
+            )
+    return ",".join(names)
+
+
+@click.command("convert", epilog=EPILOG)
+@click.argument("words", nargs=-1, type=click.Path(), metavar="INPUT… [OUT] [FILTER]")
+@click.option(
+    "-w", "--write", "output", metavar="OUT", type=click.Path(), help="The output, replaced when whole; - is stdout."
+)
+@click.option(
+    "--format",
+    "capture_format",
+    type=click.Choice(["pcapng", "pcap"]),
+    help="The output's format; else its suffix says.",
+)
+@click.option(
+    "--appearances",
+    default="wire",
+    show_default=True,
+    metavar="wire|all|first|NAME",
+    help="Which sighting of a packet is kept: the one nearest the wire, every one, the first, or those of a component "
+    "(by name or id).",
+)
+@click.option("--no-drops", is_flag=True, help="Leave out frames that exist only as a drop report.")
+@click.option("--ethernet", is_flag=True, help="Turn 802.11 data frames into the Ethernet frames that the stack saw.")
+@click.option(
+    "--repair",
+    default="auto",
+    show_default=True,
+    callback=check_repair,
+    metavar="auto|all|none|NAME,…",
+    help="What to put right: wifi (a Protected bit on clear frames). -NAME takes one out, as in all,-wifi.",
+)
+@click.option(
+    "--evidence",
+    type=click.Choice(["comments"]),
+    multiple=True,
+    help="Write why a packet was changed into its comment.",
+)
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="NAME|INDEX",
+    help="Only packets of this interface; repeatable.",
+)
+@click.option("--hash", "hashed", is_flag=True, help="Put the SHA-256 of each input into the output and the receipt.")
+@click.option(
+    "--receipt", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was done as JSON into FILE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, on stdout (with -w - on stderr).")
+@click.option("-q", "--quiet", is_flag=True, help="No summary and no progress.")
+@click.option(
+    "--progress/--no-progress", default=None, help="Show progress on stderr; else only where that is a terminal."
+)
+def command(
+    words: tuple[str, ...],
+    output: str | None,
+    capture_format: str | None,
+    appearances: str,
+    no_drops: bool,
+    ethernet: bool,
+    repair: str,
+    evidence: tuple[str, ...],
+    interfaces: tuple[str, ...],
+    hashed: bool,
+    receipt: str | None,
+    as_json: bool,
+    quiet: bool,
+    progress: bool | None,
+) -> int:
+    """Turn ETL traces, pcap and pcapng captures into one pcapng (or pcap) file in time order.
+
+    Leading words that are files are inputs. Without -w, one more word that ends in .pcapng or .pcap is the output;
+    without any, the first input's name with .pcapng in the current folder, which is never replaced.
+    """
+    inputs, output, wanted = sort_words(words, output)
+    if wanted:
+        raise UsageError(
+            "capture filters are not there yet",
+            cause=f"neither an input nor the output: {' '.join(wanted)}",
+            hint="convert all packets, then filter: tshark -r OUT -Y 'tcp.port == 443'",
+        )
+    output = default_output(inputs, capture_format) if output is None else output
+
+    from etwcap.pipeline.convert import ConvertOptions, convert
+
+    options = ConvertOptions(
+        appearances=appearances,
+        drops=not no_drops,
+        ethernet=ethernet,
+        repair=repair,
+        format=capture_format,
+        interfaces=interfaces,
+        hash=hashed,
+        evidence=evidence,
+    )
+    if not quiet:
+        hint_at_slow_core(inputs)
+    with Progress("converting", wanted=False if quiet else progress) as show:
+        outcome = convert(inputs, output, options, progress=show)
+    if receipt is not None:
+        write_receipt(receipt, outcome.as_dict())
+    _tell(outcome, as_json=as_json, quiet=quiet, to_stdout=output == STANDARD)
+    return outcome.exit_code
+
+
+def write_receipt(name: str, facts: dict[str, Any]) -> None:
+    """Write the receipt as JSON; a file of that name is replaced when the new one is whole."""
+    target = Path(name)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="ascii")
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"the receipt {name} cannot be written", cause=error.strerror or str(error)) from error
+
+
+def _tell(outcome: Outcome, *, as_json: bool, quiet: bool, to_stdout: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(outcome.as_dict(), indent=2), err=to_stdout)
+    elif not quiet:
+        click.echo("\n".join(conversion_lines(outcome)), err=True)
