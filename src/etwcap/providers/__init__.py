@@ -1,1 +1,16 @@
-"""See ARCHITECTURE.md."""
+"""The ETW providers that etwcap understands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etwcap.providers.base import PacketProvider
+
+
+def packet_providers() -> list[type[PacketProvider]]:
+    """The providers whose events are packets; a new one is added here."""
+    from etwcap.providers.ndiscap import NdisCapProvider
+    from etwcap.providers.pktmon import PktMonProvider
+
+    return [NdisCapProvider, PktMonProvider]

@@ -1,0 +1,396 @@
+"""Twin of etl.c, etl_record.c and etl_scan.c: the same records, issues and order, one buffer at a time in plain Python."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.native import twin_xpress
+
+if TYPE_CHECKING:
+    from etwcap.native.etl import ClockRule
+
+HEADER = 72
+FLAG_COMPRESSED = 0x0040
+NOBODY = 0xFFFFFFFF
+
+RECORD_SIZE, RECORD_TYPE, STREAM, CUT, READ, MARKER = 1, 2, 3, 4, 5, 6
+"""Kinds of issues (enum ec_etl_issue_kind)."""
+
+BUFFER = np.dtype(
+    [
+        ("offset", "<i8"),  # in the file
+        ("sequence", "<i8"),
+        ("timestamp", "<i8"),
+        ("size", "<u4"),  # BufferSize; less where the file ends before
+        ("filled", "<u4"),  # FilledBytes: valid bytes with the header, unpacked
+        ("chain", "<u4"),
+        ("processor", "<u2"),
+        ("logger", "<u2"),
+        ("flags", "<u2"),
+        ("type", "<u2"),
+        ("state", "<u4"),
+    ]
+)
+"""A buffer of the file as its header says; struct ec_etl_buffer."""
+
+ISSUE = np.dtype([("kind", "<u4"), ("buffer", "<u4"), ("position", "<u4"), ("detail", "<u4")])
+"""Something that could not be read; struct ec_etl_issue."""
+
+RECORD = np.dtype(
+    [
+        ("time", "<i8"),  # ns since 1970 UTC
+        ("offset", "<i8"),  # first byte of the record in the chunk's buffer
+        ("raw", "<i8"),  # time stamp as it lies in the record
+        ("keyword", "<u8"),  # EVENT_HEADER keyword, else 0
+        ("process", "<u4"),  # 0xFFFFFFFF where the header has none
+        ("thread", "<u4"),
+        ("provider", "<i4"),  # index in the engine's GUID table; -1 - group for kernel hook records
+        ("buffer", "<u4"),  # index in the table of buffers
+        ("position", "<u4"),  # offset in the (unpacked) ETL buffer
+        ("id", "<u2"),  # event id, opcode (classic, hook), message number (WPP)
+        ("size", "<u2"),  # whole record, without padding
+        ("payload", "<u2"),  # payload offset from the start of the record
+        ("processor", "<u2"),
+        ("type", "u1"),  # record header type
+        ("version", "u1"),
+        ("opcode", "u1"),
+        ("level", "u1"),
+    ]
+)
+"""The record index: one row per ETL record; struct ec_record. A payload is ``buffer[offset + payload : offset + size]``."""
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Up to ``size`` bytes at ``offset``; less only at the end of the file."""
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    parts = []
+    while size > 0:
+        part = os.read(descriptor, size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+# ---- buffer headers ----
+
+
+def _read_header(data: bytes, offset: int) -> tuple[int, ...]:
+    u = int.from_bytes
+    flags = u(data[0x34:0x36], "little")
+    processor = u(data[0x28:0x2A], "little")
+    return (
+        offset,
+        u(data[0x18:0x20], "little", signed=True),
+        u(data[0x10:0x18], "little", signed=True),
+        u(data[0:4], "little"),
+        u(data[0x30:0x34], "little"),
+        0,
+        processor if flags & 0x20 else processor & 0xFF,
+        u(data[0x2A:0x2C], "little"),
+        flags,
+        u(data[0x36:0x38], "little"),
+        u(data[0x2C:0x30], "little"),
+    )
+
+
+def _plausible(row: tuple[int, ...], max_filled: int, plain_size: int) -> bool:
+    size, filled, flags, kind = row[3], row[4], row[8], row[9]
+    if size < HEADER or filled < HEADER or kind > 7 or flags & ~0x7F:
+        return False
+    if max_filled and filled > max_filled:
+        return False
+    if flags & FLAG_COMPRESSED:
+        return size <= 0x2000000
+    return filled <= size and (plain_size == 0 or size == plain_size or kind == 4)
+
+
+def scan(
+    descriptor: int, offset: int, file_size: int, max_filled: int, plain_size: int
+) -> tuple[NDArray[Any], int, bool]:
+    """Twin of :func:`etwcap.native.etl.scan`."""
+    rows: list[tuple[int, ...]] = []
+    while file_size - offset >= HEADER:
+        header = read_at(descriptor, HEADER, offset)
+        row = _read_header(header, offset) if len(header) == HEADER else None
+        if row is None or not _plausible(row, max_filled, plain_size):
+            return np.array(rows, BUFFER), offset, True
+        size = row[3]
+        if size > file_size - offset:
+            row = (*row[:3], file_size - offset, *row[4:])
+        rows.append(row)
+        offset = min(offset + size, file_size)
+    return np.array(rows, BUFFER), offset, False
+
+
+def find_header(descriptor: int, start: int, end: int, file_size: int, max_filled: int, plain_size: int) -> int | None:
+    """Twin of :func:`etwcap.native.etl.find_header`."""
+    need = HEADER + 4
+    step = 1 << 18
+    end = min(end, file_size)
+    while start < end and file_size - start >= need:
+        data = read_at(descriptor, step, start)
+        if len(data) < need:
+            return None
+        last = len(data) - need
+        for i in range(last + 1):
+            if start + i >= end:
+                break
+            if data[i + 0x37] or data[i + 0x35] or data[i + 0x36] not in (0, 4) or data[i + 0x0C : i + 0x10] != bytes(4):
+                continue
+            if int.from_bytes(data[i + 0x2C : i + 0x30], "little") > 4:
+                continue
+            row = _read_header(data[i : i + HEADER], start + i)
+            if not _plausible(row, max_filled, plain_size) or row[4] == HEADER or row[1] < 0:
+                continue
+            if not row[8] & FLAG_COMPRESSED and data[i + HEADER + 3] not in (0xC0, 0x90):
+                continue
+            follows = start + i + row[3]
+            if file_size - follows < HEADER:
+                return start + i
+            after = read_at(descriptor, HEADER, follows)
+            if len(after) == HEADER and _plausible(_read_header(after, follows), max_filled, plain_size):
+                return start + i
+        start += last + 1
+    return None
+
+
+# ---- record headers ----
+
+
+class Parsed(NamedTuple):
+    """A record header: row values of RECORD, the GUID if it has one, and whether its type is known."""
+
+    stride: int
+    known: bool
+    guid: bytes | None
+    values: dict[str, int]
+
+
+def _skip_extended(p: bytes, size: int) -> int:
+    at = 80
+    while size - at >= 8:
+        stride = int.from_bytes(p[at : at + 2], "little")
+        more = p[at + 4] & 1
+        if stride < 8 or stride > size - at:
+            break
+        at += stride
+        if not more:
+            break
+    return at
+
+
+def parse(p: bytes, previous: int) -> Parsed | int | None:
+    """The record at the start of ``p`` (all that is left of the buffer).
+
+    Returns None where no record begins, the stride (0: not known) where its size cannot be, else the header. ``previous`` is the
+    raw time of the record before, for messages without one.
+    """
+    u = int.from_bytes
+    marker = u(p[:4], "little")
+    family, kind = marker >> 24, marker >> 16 & 0xFF
+    if marker in (0, 0xFFFFFFFF) or family not in (0xC0, 0x90, 0xB0):
+        return None
+    short = family == 0xC0 and (1 <= kind <= 4 or kind in (0x10, 0x11))
+    size = u(p[4:6], "little") if short else marker & 0xFFFF
+    if size < 8 or size > len(p):
+        return 0
+    stride = min((size + 7) & ~7, len(p))
+    values = {"size": size, "type": kind, "raw": previous, "process": NOBODY, "thread": NOBODY, "provider": 0}
+    guid: bytes | None = None
+
+    def number(at: int, width: int, signed: bool = False) -> int:
+        return u(p[at : at + width], "little", signed=signed)
+
+    if family == 0x90:
+        options = number(6, 2)
+        at = 8 + (4 if options & 1 else 0)
+        values |= {"type": 0x0F, "id": number(4, 2)}
+        if options & 4:
+            at += 4
+        elif options & 2:
+            if at + 16 > size:
+                return stride
+            guid = p[at : at + 16]
+            at += 16
+        if options & 0x18:
+            if at + 8 > size:
+                return stride
+            if options & 8:
+                values["raw"] = number(at, 8, True)
+            at += 8
+        if options & 0x20:
+            if at + 8 > size:
+                return stride
+            values |= {"thread": number(at, 4), "process": number(at + 4, 4)}
+            at += 8
+        if at > size:
+            return stride
+        values["payload"] = at
+        return Parsed(stride, True, guid, values)
+    if family == 0xB0:
+        return Parsed(stride, False, None, values)
+    if kind in (1, 2, 3, 4):
+        header = 24 if kind >= 3 else 32
+        if size < header:
+            return stride
+        values |= {"version": p[0], "opcode": p[6], "id": p[6], "provider": -1 - p[7], "payload": header}
+        values |= {"thread": number(8, 4), "process": number(12, 4), "raw": number(16, 8, True)}
+    elif kind in (0x10, 0x11):
+        if size < 16:
+            return stride
+        extra = (8 if p[1] & 0x80 else 0) + 8 * (p[1] & 7)
+        values |= {"version": p[0], "opcode": p[6], "id": p[6], "provider": -1 - p[7], "payload": min(16 + extra, size)}
+        values["raw"] = number(8, 8, True)
+    elif kind in (0x0A, 0x0B, 0x14, 0x15):
+        if size < 48:
+            return stride
+        values |= {"opcode": p[4], "id": p[4], "level": p[5], "version": p[6]}
+        values |= {"thread": number(8, 4), "process": number(12, 4), "raw": number(16, 8, True)}
+        guid = p[24:40]
+        values["payload"] = min(72 if kind in (0x0B, 0x15) else 48, size)
+    elif kind in (0x12, 0x13):
+        if size < 80:
+            return stride
+        values |= {"thread": number(8, 4), "process": number(12, 4), "raw": number(16, 8, True)}
+        values |= {"id": number(40, 2), "version": p[42], "level": p[44], "opcode": p[45], "keyword": number(48, 8)}
+        guid = p[24:40]
+        values["payload"] = _skip_extended(p, size) if number(4, 2) & 1 else 80
+    else:
+        return Parsed(stride, False, None, values)
+    return Parsed(stride, True, guid, values)
+
+
+def to_unix_ns(clock: ClockRule, raw: int) -> int:
+    """ns since 1970 UTC of a raw time stamp, kept inside 64 bits."""
+    filetime = raw if clock.type == 2 else clock.start + (raw - clock.raw0) * clock.scale // clock.frequency
+    return max(-(2**63), min(2**63 - 1, (filetime - 116444736000000000) * 100))
+
+
+# ---- the merge ----
+
+
+class TwinMerge:
+    """Twin of the native merge; see :class:`etwcap.native.etl.Engine`."""
+
+    ROWS = 4096
+
+    def __init__(
+        self,
+        descriptor: int,
+        buffers: NDArray[Any],
+        chain_starts: NDArray[np.uint32],
+        clock: ClockRule,
+        guids: list[bytes],
+        capacity: int,
+    ) -> None:
+        self.buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.complete_to = -(2**63)
+        self.bytes_read = 0
+        self._descriptor = descriptor
+        self._buffers = buffers
+        self._clock = clock
+        self._capacity = capacity
+        self._guids = list(guids)
+        self._ordinals = {guid: ordinal for ordinal, guid in enumerate(guids)}
+        self._issues: list[tuple[int, int, int, int]] = []
+        bounds = [int(start) for start in chain_starts]
+        chains = [self._chain(first, last) for first, last in zip(bounds, bounds[1:], strict=False)]
+        self._merged = heapq.merge(*chains, key=lambda item: item[0])
+        self._ahead = next(self._merged, None)
+
+    def next(self) -> NDArray[Any] | None:
+        """The next records, or None at the end."""
+        rows = []
+        data = bytearray()
+        while self._ahead is not None and len(rows) < self.ROWS:
+            _, record, values = self._ahead
+            values["time"] = to_unix_ns(self._clock, values["raw"])
+            values["offset"] = len(data)
+            rows.append(tuple(values.get(name, 0) for name in RECORD.names or ()))
+            data += record
+            self._ahead = next(self._merged, None)
+        if not rows:
+            self.complete_to = 2**63 - 1
+            return None
+        self.buffer = np.frombuffer(data, np.uint8)
+        records = np.array(rows, RECORD)
+        self.complete_to = 2**63 - 1 if self._ahead is None else int(records["time"][-1])
+        return records
+
+    def guids(self) -> list[bytes]:
+        """The GUIDs met so far, by ordinal."""
+        return list(self._guids)
+
+    def issues(self) -> tuple[NDArray[Any], int]:
+        """The issues and their number."""
+        return np.array(self._issues, ISSUE), len(self._issues)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _ordinal(self, guid: bytes) -> int:
+        known = self._ordinals.get(guid)
+        if known is None:
+            if len(self._guids) == self._capacity:
+                return self._capacity - 1
+            known = self._ordinals[guid] = len(self._guids)
+            self._guids.append(guid)
+        return known
+
+    def _payload(self, index: int) -> tuple[bytes, bool]:
+        """The unpacked bytes behind a buffer's header, and whether some are missing (then reported)."""
+        row = self._buffers[index]
+        total = int(row["filled"]) - HEADER
+        stored = int(row["size"]) - HEADER
+        compressed = bool(row["flags"] & FLAG_COMPRESSED)
+        wanted = stored if compressed else min(stored, total)
+        data = read_at(self._descriptor, wanted, int(row["offset"]) + HEADER)
+        self.bytes_read += len(data)
+        if compressed:
+            data, _ = twin_xpress.decode(data, total)
+        if len(data) < total:
+            self._issues.append((STREAM if compressed else CUT, index, HEADER + len(data), total - len(data)))
+        return data, len(data) < total
+
+    def _chain(self, first: int, last: int) -> Iterator[tuple[tuple[int, ...], bytes, dict[str, int]]]:
+        previous = self._clock.raw0
+        for index in range(first, last):
+            data, short = self._payload(index)
+            row = self._buffers[index]
+            at = 0
+            while len(data) - at >= 8:
+                position = HEADER + at
+                got = parse(data[at : at + 65544], previous)
+                if got is None:
+                    self._issues.append((MARKER, index, position, len(data) - at))
+                    break
+                if isinstance(got, int):
+                    if got:
+                        self._issues.append((RECORD_SIZE, index, position, got))
+                        at += got
+                        continue
+                    if not short:
+                        self._issues.append((RECORD_SIZE, index, position, len(data) - at))
+                    break
+                if not got.known:
+                    self._issues.append((RECORD_TYPE, index, position, int.from_bytes(data[at : at + 4], "little")))
+                    at += got.stride
+                    continue
+                values = got.values
+                previous = values["raw"]
+                if got.guid is not None:
+                    values["provider"] = self._ordinal(got.guid)
+                elif values["type"] == 0x0F:
+                    values["provider"] = self._capacity - 1
+                values |= {"buffer": index, "position": position, "processor": int(row["processor"])}
+                key = (previous, int(row["sequence"]), position, int(row["offset"]))
+                yield key, data[at : at + got.stride], values
+                at += got.stride

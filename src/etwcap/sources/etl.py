@@ -1,0 +1,358 @@
+"""ETL files as a source: the container's records, turned into packets and events by the providers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.errors import InputError
+from etwcap.etl import layout
+from etwcap.etl.buffers import BufferTable, read_buffers
+from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
+from etwcap.etl.records import Records
+from etwcap.etl.time import FILETIME_HZ, unix_ns
+from etwcap.native.etl import ClockRule, Engine, open_merge
+from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
+from etwcap.packets import (
+    Chunk,
+    Context,
+    Damage,
+    Description,
+    EventTable,
+    InputFacts,
+    Machine,
+    Mark,
+    PacketTable,
+    Session,
+)
+from etwcap.packets.chunk import END_OF_TIME
+from etwcap.providers import packet_providers
+from etwcap.providers.base import PacketProvider, TraceFacts
+from etwcap.providers.event_metadata import EventMetadata
+from etwcap.providers.system import SystemFacts
+
+_RUNDOWN_DEPTH = 8
+"""Buffers of each chain, from its end, that are looked at for the rundown at most."""
+
+
+class Learner(Protocol):
+    """Something that reads side facts out of events."""
+
+    def wants(self, records: Records) -> NDArray[np.bool_]:
+        """Which records it reads."""
+        ...
+
+    def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
+        """Read them; the same record may come twice."""
+        ...
+
+
+class EventKind(NamedTuple):
+    """What is counted as one kind of event."""
+
+    provider: int
+    """ordinal in ``EtlSource.provider_guids``; below 0: kernel group -1 - provider"""
+    id: int
+    version: int
+    opcode: int
+
+
+class EtlSource:
+    """An ETL file, or a pipe that gives one (spooled to a temporary file, for the merge reads in many places).
+
+    Raises InputError where the file cannot be opened or read and NotATraceError where it is no ETL file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], context: Context, *, count_events: bool = False) -> None:
+        self.name = os.fspath(path)
+        self.context = context
+        self._descriptor = _open_seekable(self.name)
+        self._engine: Engine | None = None
+        self._count_events = count_events
+        self.event_counts: dict[EventKind, int] = {}
+        """how often each kind of event came, packets included; only with ``count_events``"""
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def describe(self) -> Description:
+        """What is known of the trace; its losses and damage grow while it is read."""
+        return self.facts.description
+
+    def progress(self) -> tuple[int, int]:
+        """(bytes of the file read, its size)."""
+        return (self._engine.bytes_read if self._engine else 0), self.size
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    # ---- before the first packet ----
+
+    def _prepare(self) -> None:
+        self.size = os.fstat(self._descriptor).st_size
+        start = read_at(self._descriptor, LONGEST, 0)
+        self.header = parse_logfile_header(start, self.name)
+        description = Description(inputs=[InputFacts(self.name, self.size, "etl")])
+        description.session = _session(self.header)
+        description.machine = _machine(self.header)
+        self.facts = TraceFacts(description, description.machine)
+        self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
+        self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
+        self.metadata = EventMetadata(self.facts)
+        self._seed = [provider.guid for provider in self.providers]
+        self._seed += [guid for guid in (SystemFacts.guid, EventMetadata.guid) if guid not in self._seed]
+        self.provider_guids = list(self._seed)
+        self._learners: list[Learner] = [SystemFacts(self.facts, self._seed.index(SystemFacts.guid))]
+        self.metadata.ordinal = self._seed.index(EventMetadata.guid)
+        self._learners.append(self.metadata)
+        self._read_rundown()
+
+    def _rule(self) -> ClockRule:
+        start, raw0 = self.header.clock.origin
+        return ClockRule(0, start, raw0, FILETIME_HZ, self.header.clock.frequency)
+
+    def _merge(self, table: BufferTable) -> Engine:
+        return open_merge(self._descriptor, table.buffers, table.chain_starts, self._rule(), self._seed)
+
+    def _read_rundown(self) -> None:
+        """Learn what stands at the end of the trace: components, counters, network cards, schemas of late events."""
+        for depth in range(1, _RUNDOWN_DEPTH + 1):
+            table = self.buffers.last_of_chains(depth)
+            if not self._rundown_reaches_back(table) or len(table.buffers) == len(self.buffers.buffers):
+                return
+
+    def _rundown_reaches_back(self, table: BufferTable) -> bool:
+        engine = self._merge(table)
+        firsts = set(table.chain_starts[:-1].tolist())
+        inside = False
+        try:
+            while (records := engine.next()) is not None:
+                told = self._learn(engine.buffer, records)
+                # the first record of a chain's first buffer here: is the rundown already under way?
+                begins = (records["position"] == layout.BUFFER_HEADER_SIZE) & told
+                inside = inside or any(int(buffer) in firsts for buffer in records["buffer"][begins])
+        finally:
+            engine.close()
+        return inside
+
+    def _learn(self, buffer: NDArray[np.uint8], records: Records) -> NDArray[np.bool_]:
+        """Let everyone read the side facts in the records; tells which records are such."""
+        told = np.zeros(len(records), np.bool_)
+        ordinals = records["provider"]
+        for ordinal, provider in enumerate(self.providers):
+            own = ordinals == ordinal
+            if own.any():
+                own[own] = ~provider.packet_rows(records[own])
+                if own.any():
+                    provider.learn(buffer, records[own])
+                    told |= own
+        for learner in self._learners:
+            wanted = learner.wants(records)
+            if wanted.any():
+                learner.learn(buffer, records[wanted])
+                told |= wanted
+        return told
+
+    # ---- the packets ----
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Packets and events of the whole file, in time order."""
+        engine = self._engine = self._merge(self.buffers)
+        latest = -(2**63)
+        try:
+            while (records := engine.next()) is not None:
+                self.provider_guids = engine.guids() if len(self.provider_guids) != 0 else []
+                packets, events = self._split(engine.buffer, records)
+                latest = _mark_late(packets, latest)
+                yield Chunk(engine.buffer, packets, events, engine.complete_to)
+            self._report_issues(engine)
+            for provider in self.providers:
+                provider.finish()
+            yield Chunk(engine.buffer, PacketTable(0), EventTable(0), END_OF_TIME)
+        finally:
+            self.provider_guids = engine.guids()
+            engine.close()
+
+    def _split(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, EventTable]:
+        ordinals = records["provider"]
+        rest = np.ones(len(records), np.bool_)
+        tables: list[PacketTable] = []
+        places: list[NDArray[np.intp]] = []
+        if self._count_events:
+            self._count(records)
+        for ordinal, provider in enumerate(self.providers):
+            own = ordinals == ordinal
+            if not own.any():
+                continue
+            mine = records if own.all() else records[own]
+            is_packet = provider.packet_rows(mine)
+            if not is_packet.all():
+                provider.learn(buffer, mine[~is_packet])
+                own[own] = is_packet
+                mine = mine[is_packet]
+            if not len(mine):
+                continue
+            table, index = provider.decode(buffer, mine)
+            at = np.flatnonzero(own)
+            rest[at] = False
+            tables.append(table)
+            places.append(at[index])
+        packets = tables[0] if len(tables) == 1 else PacketTable.concat(tables)
+        if len(tables) > 1:
+            packets = packets.take(np.argsort(np.concatenate(places), kind="stable"))
+        if not rest.any():
+            return packets, EventTable(0)
+        others = records[rest]
+        for learner in self._learners:
+            wanted = learner.wants(others)
+            if wanted.any():
+                learner.learn(buffer, others[wanted])
+        return packets, _events(others)
+
+    def _count(self, records: Records) -> None:
+        key = (
+            records["provider"].astype(np.int64) << 32
+            | records["id"].astype(np.int64) << 16
+            | records["version"].astype(np.int64) << 8
+            | records["opcode"].astype(np.int64)
+        )
+        for value, count in zip(*np.unique(key, return_counts=True), strict=True):
+            number = int(value)
+            kind = EventKind(number >> 32, number >> 16 & 0xFFFF, number >> 8 & 0xFF, number & 0xFF)
+            self.event_counts[kind] = self.event_counts.get(kind, 0) + int(count)
+
+    def _report_issues(self, engine: Engine) -> None:
+        issues, count = engine.issues()
+        description = self.facts.description
+        for issue in issues:
+            description.add_damage(self._damage(issue))
+        description.damage_count += max(0, count - len(issues))
+
+    def _damage(self, issue: Any) -> Damage:
+        row = self.buffers.buffers[int(issue["buffer"])]
+        kind, position, detail = int(issue["kind"]), int(issue["position"]), int(issue["detail"])
+        packed = bool(row["flags"] & layout.BUFFER_FLAG_COMPRESSED)
+        offset = int(row["offset"]) + (0 if packed else position)
+        place = f" (byte {position} of the unpacked buffer)" if packed else ""
+        severity = "unknown" if kind == RECORD_TYPE else "damage"
+        text = {
+            RECORD_SIZE: f"a record whose size cannot be{place}; {detail} bytes passed over",
+            RECORD_TYPE: f"a record of an unknown kind, marker {detail:#010x}{place}, skipped",
+            STREAM: f"the compressed stream of this buffer breaks off{place}; {detail} unpacked bytes are missing",
+            CUT: f"the file ends inside a buffer; {detail} bytes are missing",
+            READ: f"the file could not be read here; {detail} bytes are missing",
+            MARKER: f"no record where one should begin{place}; {detail} bytes passed over",
+        }[kind]
+        lost = 0 if kind == RECORD_TYPE else detail
+        return Damage(self.name, offset, text, lost, severity)
+
+
+def _events(records: Records) -> EventTable:
+    events = EventTable(len(records))
+    for name in ("time", "provider", "id", "version", "opcode", "level", "type", "keyword", "process", "thread", "processor"):
+        events[name] = records[name]
+    events["record"] = records["offset"]
+    events["offset"] = records["offset"] + records["payload"]
+    events["length"] = records["size"].astype(np.uint32) - records["payload"]
+    return events
+
+
+def _mark_late(packets: PacketTable, latest: int) -> int:
+    """Mark the packets that come after a later one; returns the latest time so far."""
+    if not len(packets):
+        return latest
+    time = packets["time"]
+    if int(time[0]) >= latest and not (time[1:] < time[:-1]).any():
+        return int(time[-1])
+    highest = np.maximum.accumulate(np.concatenate([[np.int64(latest)], time]))
+    late = time < highest[:-1]
+    packets.writable("flags")[late] |= np.uint32(Mark.LATE)
+    return int(highest[-1])
+
+
+def _session(header: LogfileHeader) -> Session:
+    return Session(
+        name=header.logger_name,
+        log_file=header.log_file_name,
+        start=unix_ns(header.clock.start),
+        end=unix_ns(header.end_time) if header.end_time else None,
+        clock_type=header.clock.type,
+        frequency=header.clock.perf_freq,
+        mode=header.mode,
+        buffer_size=header.buffer_size,
+        pointer_size=header.pointer_size,
+    )
+
+
+def _machine(header: LogfileHeader) -> Machine:
+    return Machine(
+        os_version=f"{header.os_major}.{header.os_minor}.{header.build}",
+        processors=header.processors,
+        cpu_mhz=header.cpu_mhz,
+        boot_time=unix_ns(header.boot_time) if header.boot_time else 0,
+        bias_minutes=header.bias_minutes,
+    )
+
+
+def _open_seekable(name: str) -> int:
+    """A descriptor that can be read at any place: of the file itself, or of a temporary copy of a pipe."""
+    try:
+        descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise InputError(f"cannot open {name}", cause=error.strerror or str(error), hint=_open_hint(error)) from error
+    try:
+        if Path(name).is_dir():
+            raise InputError(f"cannot read {name}", cause="it is a folder", hint="name the trace file inside it")
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        except OSError:
+            spooled = _spool(descriptor)
+        else:
+            return os.dup(descriptor) if name == "-" else descriptor
+    except BaseException:
+        if name != "-":
+            os.close(descriptor)
+        raise
+    if name != "-":
+        os.close(descriptor)
+    return spooled
+
+
+def _open_hint(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "check the path"
+    if isinstance(error, PermissionError):
+        return "a running session keeps its file locked: stop it first (pktmon stop, netsh trace stop)"
+    return ""
+
+
+def _spool(descriptor: int) -> int:
+    with tempfile.TemporaryFile() as copy:
+        while data := os.read(descriptor, 1 << 20):
+            copy.write(data)
+        copy.flush()
+        return os.dup(copy.fileno())
+
+
+def is_etl(start: bytes) -> bool:
+    """Whether the first bytes of a file are those of an ETL file."""
+    from etwcap.etl.logfile import looks_like_etl
+
+    return looks_like_etl(start)
+
+
+__all__: Sequence[str] = ["EtlSource", "EventKind", "is_etl"]
