@@ -81,6 +81,8 @@ class Context:
         self.comments = TextPool()
         self.receipt = Receipt()
         self.descriptions: list[Description] = []
+        self.drop_reason_texts: dict[int, str] = {}
+        """a trace's own texts of drop reasons by number, for those that no table knows"""
 
     def add_point(self, point: Point) -> int:
         """The index of the point in ``points``."""

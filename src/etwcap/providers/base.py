@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.etl.records import Records
-from etwcap.packets import Context, Description, Machine, PacketTable
+from etwcap.etl.schemas import Schemas
+from etwcap.packets import Context, Damage, Description, Machine, PacketTable
 
 
 @dataclass(slots=True)
@@ -35,6 +36,18 @@ class NetworkCard:
 
 
 @dataclass(slots=True)
+class Service:
+    """One service of the traced machine, from the kernel's system configuration."""
+
+    process: int
+    name: str
+    display_name: str = ""
+    image: str = ""
+    """"svchost.exe"; empty for a stopped service"""
+    tag: int = 0
+
+
+@dataclass(slots=True)
 class TraceFacts:
     """What an ETL source knows beside the packets; filled before the first chunk as far as the file allows."""
 
@@ -45,15 +58,24 @@ class TraceFacts:
     addresses: dict[int, list[str]] = field(default_factory=dict)
     """IP addresses by interface index, where an event of the system configuration gave them (no prefix lengths)"""
     drop_reason_texts: dict[int, str] = field(default_factory=dict)
-    """the trace's own DropReason map (etl-format.md 7.4)"""
+    """the trace's own DropReason map"""
+    schemas: Schemas = field(default_factory=Schemas)
+    """what the trace says about its own events"""
+    services: dict[tuple[int, str], Service] = field(default_factory=dict)
+    """by process id and name"""
+    volumes: dict[str, str] = field(default_factory=dict)
+    """DOS path ("C:") by NT path ("\\Device\\HarddiskVolume3")"""
+    buffer_offsets: NDArray[np.int64] | None = None
+    """file offset of each buffer, by the column ``buffer`` of the records; None where it is not known"""
 
 
 class PacketProvider(Protocol):
     """One ETW provider whose events are packets.
 
-    ``buffer`` is the chunk's bytes and ``records`` rows of ``etwcap.etl.records.RECORD`` of this provider only, in time order.
-    Every length is checked against the record's own payload; a record that does not fit is no packet: it is counted in
-    ``context.receipt`` (kind "malformed") and reported with its place through ``facts.description.add_damage``.
+    ``buffer`` is the chunk's bytes and ``records`` rows of ``etwcap.etl.records.RECORD`` of this provider only, in
+    time order. Every length is checked against the record's own payload; a record that does not fit is no packet:
+    it is counted in ``context.receipt`` (kind "malformed") and reported with its place through
+    ``facts.description.add_damage``.
     """
 
     tap: str
@@ -68,18 +90,41 @@ class PacketProvider(Protocol):
         ...
 
     def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
-        """Take in the records that are no packets. Called with the rundown first (before any packet), later with what comes on the way;
-        the same record may come twice."""
+        """Take in the records that are no packets. Called with the rundown first (before any packet), later with
+        what comes on the way; the same record may come twice."""
         ...
 
     def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
         """The packets of the packet events, and for each the index of its record in ``records`` (ascending).
 
-        Fills time, interface, direction, offset, captured, original, flags, process, thread, processor and, where the provider
-        has them, packet_id, identity, appearance, stack, rank, point, drop_count, drop_reason, drop_location.
+        Fills time, interface, direction, offset, captured, original, flags, process, thread, processor and, where
+        the provider has them, packet_id, identity, appearance, stack, rank, point, drop_count, drop_reason,
+        drop_location.
         """
         ...
 
     def finish(self) -> None:
         """Write what was counted into the receipt and the interfaces."""
         ...
+
+
+def payload_spans(buffer: NDArray[np.uint8], records: Records) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First byte of each record's payload in the buffer, and its size; a record that leaves the buffer has none
+    (size 0)."""
+    start = records["offset"] + records["payload"]
+    end = records["offset"] + records["size"]
+    whole = (records["offset"] >= 0) & (start <= end) & (end <= buffer.size)
+    return np.where(whole, start, 0), np.where(whole, end - start, 0)
+
+
+def report_malformed(context: Context, facts: TraceFacts, records: Records, what: str) -> None:
+    """Count records that do not hold what their event id says, and name the first places."""
+    context.receipt.note("malformed", "events whose payload does not fit their layout were passed over", len(records))
+    description = facts.description
+    name = description.inputs[0].name if description.inputs else ""
+    for record in records:
+        buffer, position = int(record["buffer"]), int(record["position"])
+        known = facts.buffer_offsets is not None and buffer < len(facts.buffer_offsets)
+        offset = int(facts.buffer_offsets[buffer]) if known and facts.buffer_offsets is not None else 0
+        place = f"event {int(record['id'])} at {position} of the unpacked buffer {buffer}"
+        description.add_damage(Damage(name, offset, f"{what} ({place})", int(record["size"])))

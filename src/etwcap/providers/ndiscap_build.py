@@ -18,7 +18,10 @@ def _wstr(text: str) -> bytes:
 def build_packet_event(
     fragment: bytes, *, miniport: int, lower: int | None = None, trailer: bool = True, flow: int = 0, offload: int = 0
 ) -> bytes:
-    """Event 1001. ``lower`` is LowerIfIndex, the miniport itself if not given; ``trailer``: with the two GFT fields of newer builds."""
+    """Event 1001.
+
+    ``lower`` is LowerIfIndex, the miniport itself if not given; ``trailer``: with the two GFT fields of newer builds.
+    """
     head = struct.pack("<III", miniport, miniport if lower is None else lower, len(fragment))
     return head + fragment + (struct.pack("<QQ", flow, offload) if trailer else b"")
 

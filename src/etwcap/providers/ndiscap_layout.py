@@ -1,6 +1,7 @@
 """Microsoft-Windows-NDIS-PacketCapture: event ids, keywords and the packed layout of event 1001.
 
-From the provider's manifest (builds 7600, 17134, 18990), Microsoft's Message Analyzer and etl2pcapng, and a real event of build 19044.
+From the provider's manifest (builds 7600, 17134, 18990), Microsoft's Message Analyzer and etl2pcapng, and a real
+event of build 19044.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ RULE_TRUNCATE_BYTES: Final = 17
 """RuleId of event 1016 whose value is the snap length."""
 
 FRAGMENT_HEADER: Final = np.dtype([("miniport_if_index", "<u4"), ("lower_if_index", "<u4"), ("fragment_size", "<u4")])
-"""What stands before the packet bytes of event 1001. After them: nothing, or on builds from about 18990 two u64 (GFT flow entry id
-and GFT offload information); the version of the event does not tell, the remaining length does."""
+"""What stands before the packet bytes of event 1001. After them: nothing, or on builds from about 18990 two u64
+(GFT flow entry id and GFT offload information); the version of the event does not tell, the remaining length does."""
 assert FRAGMENT_HEADER.itemsize == 12
 
 GFT_TRAILER_SIZE: Final = 16

@@ -1,7 +1,7 @@
 """Payload bytes of Microsoft-Windows-PktMon events: the reverse of ``pktmon`` and ``pktmon_components``.
 
-Each function gives the payload of one event, without any header; ``pktmon_layout.EventId`` has the event ids. Where many packet
-events are wanted, fill an array of ``pktmon_layout.PACKET_HEADER`` instead.
+Each function gives the payload of one event, without any header; ``pktmon_layout.EventId`` has the event ids. Where
+many packet events are wanted, fill an array of ``pktmon_layout.PACKET_HEADER`` instead.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def build_packet_event(
 ) -> bytes:
     """Event 160 (flow) or 170 (drop): one sighting of a packet.
 
-    ``group`` is PktGroupId (processor << 48 | counter); ``original`` is OriginalPayloadSize, the length of ``payload`` if not
-    given. Both lengths are 16 bits wide: a larger one raises ValueError.
+    ``group`` is PktGroupId (processor << 48 | counter); ``original`` is OriginalPayloadSize, the length of ``payload``
+    if not given. Both lengths are 16 bits wide: a larger one raises ValueError.
     """
     original = len(payload) if original is None else original
     if max(original, len(payload)) > 0xFFFF:

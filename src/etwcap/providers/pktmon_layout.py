@@ -1,8 +1,8 @@
 """Microsoft-Windows-PktMon: event ids, enumerations and the packed layouts of its payloads.
 
-Names and numbers are those of Microsoft's pktmon headers (PKTMON_* of pktmonclntk.h and pktmondefk.h) and of its parsers for
-Network Monitor; the layouts were checked byte for byte on real traces of builds 19042, 20348, 22621, 26100 and 26200. All ids are
-16 bits wide, all numbers little-endian, nothing is aligned.
+Names and numbers are those of Microsoft's pktmon headers (PKTMON_* of pktmonclntk.h and pktmondefk.h) and of its
+parsers for Network Monitor; the layouts were checked byte for byte on real traces of builds 19042, 20348, 22621,
+26100 and 26200. All ids are 16 bits wide, all numbers little-endian, nothing is aligned.
 """
 
 from __future__ import annotations

@@ -1,0 +1,247 @@
+"""Microsoft-Windows-NDIS-PacketCapture (``netsh trace``): packets from event 1001, layer names from 1014 and 5101.
+
+The same packet may lie in the trace once per capture layer of its adapter; each is one row. Which of them is kept
+is decided later (``etwcap.repair.sightings``).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.etl.records import Records
+from etwcap.native.rows import gather_rows
+from etwcap.packets import Context, Interface, Mark, PacketTable
+from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP
+from etwcap.packets.receipt import Point
+from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
+from etwcap.providers.ndiscap_layout import FRAGMENT_HEADER, GUID, RULE_TRUNCATE_BYTES, EventId, Keyword
+
+_TITLES: Final = {ETHERNET: "", IEEE802_11: " (802.11)", RAW_IP: " (raw IP)"}
+_WHOLE: Final = Keyword.PACKET_START | Keyword.PACKET_END
+_LARGEST_IF_INDEX: Final = 1 << 24
+"""The index within a NET_LUID has 24 bits."""
+_UNNAMED_LAYERS: Final = 128
+"""Ranks from here on are given to layers whose place no event tells, in the order of their first packet."""
+_HIGHEST_RANK: Final = 254
+_NO_SENDERS: Final = (0, 4, 0xFFFFFFFF)
+"""Idle, System and a header without a process."""
+
+
+class NdisCapProvider:
+    """Packets of the NdisCap filter driver."""
+
+    tap = "ndiscap"
+    guid = GUID
+
+    def __init__(self, context: Context, facts: TraceFacts) -> None:
+        self._context = context
+        self._facts = facts
+        self._layers: dict[int, list[tuple[int, str]]] = {}
+        """by interface index of the adapter: its layers with their names, bottom first (event 5101)"""
+        self._names: dict[int, str] = {}
+        """names of interfaces (event 5101)"""
+        self._ranks: dict[tuple[int, int], int] = {}
+        self._unnamed: dict[int, int] = {}
+        self._interfaces: dict[tuple[int, int], int] = {}
+        self._points: dict[tuple[int, int], int] = {}
+        self._snap_length = 0
+
+    def packet_rows(self, records: Records) -> NDArray[np.bool_]:
+        """The events 1001."""
+        rows: NDArray[np.bool_] = records["id"] == EventId.PACKET_FRAGMENT
+        return rows
+
+    def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
+        """Take in the rules and the names of interfaces and layers."""
+        known = records[np.isin(records["id"], (EventId.CAPTURE_RULE, EventId.SOURCE_INFO))]
+        starts, sizes = payload_spans(buffer, known)
+        for row, (event, start, size) in enumerate(
+            zip(known["id"].tolist(), starts.tolist(), sizes.tolist(), strict=True)
+        ):
+            payload = buffer[start : start + size].tobytes()
+            try:
+                if event == EventId.SOURCE_INFO:
+                    self._learn_source(payload)
+                else:
+                    self._learn_rule(payload)
+            except (struct.error, ValueError):
+                report_malformed(self._context, self._facts, known[row : row + 1], "an NdisCap event is too short")
+
+    def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
+        """One row per event 1001 that holds a whole packet.
+
+        Packets that Windows 7 and 8 split into several events are counted in the receipt (kind "fragments") and
+        left out.
+        """
+        rows, starts, head = self._headers(buffer, records)
+        records = records[rows]
+        keyword = records["keyword"].copy()
+        captured = head["fragment_size"].astype(np.uint32)
+        sent = keyword & np.uint64(Keyword.SEND_PATH) != 0
+        received = keyword & np.uint64(Keyword.RECEIVE_PATH) != 0
+        process = records["process"].copy()
+        flags = np.where(keyword & np.uint64(Keyword.PACKET_TRUNCATED) != 0, np.uint32(Mark.TRUNCATED), np.uint32(0))
+        if sent.any():
+            sender = sent & ~received & ~np.isin(process, _NO_SENDERS)
+            flags |= np.where(sender, np.uint32(Mark.PROCESS_TRUSTED), np.uint32(0))
+        packets = PacketTable(len(rows))
+        packets["time"] = records["time"].copy()
+        packets["direction"] = np.where(sent, 2, np.where(received, 1, 0))
+        packets["offset"] = starts + FRAGMENT_HEADER.itemsize
+        packets["captured"] = captured
+        packets["original"] = captured
+        packets["flags"] = flags
+        packets["process"] = process
+        packets["thread"] = records["thread"].copy()
+        packets["processor"] = records["processor"].copy()
+        self._place(packets, head["miniport_if_index"], head["lower_if_index"], _link_types(keyword))
+        self._context.receipt.packets_read += len(packets)
+        return packets, rows
+
+    def finish(self) -> None:
+        """Complete the interfaces by what the trace's end told."""
+        for (miniport, _), number in self._interfaces.items():
+            self._describe(self._context.interfaces[number], miniport)
+
+    def _headers(
+        self, buffer: NDArray[np.uint8], records: Records
+    ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.void]]:
+        """The records that hold a whole packet, where their payloads start, and the fixed parts."""
+        whole = records["keyword"] & np.uint64(_WHOLE) == np.uint64(_WHOLE)
+        if not whole.all():
+            text = "fragments of packets in several events (Windows 7 and 8) are not put together: left out"
+            self._context.receipt.note("fragments", text, int(np.count_nonzero(~whole)))
+        starts, sizes = payload_spans(buffer, records)
+        fits = sizes >= FRAGMENT_HEADER.itemsize
+        rows = np.flatnonzero(whole & fits)
+        head = gather_rows(buffer, starts[rows], FRAGMENT_HEADER)
+        held = head["fragment_size"] <= sizes[rows] - FRAGMENT_HEADER.itemsize
+        if not held.all():
+            fits[rows[~held]] = False
+            rows, head = rows[held], head[held]
+        if not fits.all():
+            what = "an NdisCap packet is longer than its record"
+            report_malformed(self._context, self._facts, records[~fits], what)
+        return rows, starts[rows], head
+
+    def _place(
+        self,
+        packets: PacketTable,
+        miniport: NDArray[np.uint32],
+        lower: NDArray[np.uint32],
+        link_type: NDArray[np.uint16],
+    ) -> None:
+        """Fill interface, stack, rank and point: looked up once for each distinct combination."""
+        exact = miniport.astype(np.uint64) << np.uint64(32) | lower
+        if len(exact) and (exact == exact[0]).all() and (link_type == link_type[0]).all():
+            first = np.zeros(1, np.intp)
+            back = np.broadcast_to(np.intp(0), len(exact))
+        else:
+            kinds = np.empty(len(exact), [("exact", np.uint64), ("link", np.uint16)])
+            kinds["exact"], kinds["link"] = exact, link_type
+            _, first, back = np.unique(kinds, return_index=True, return_inverse=True)
+            in_order = np.argsort(first)
+            first, back = first[in_order], np.argsort(in_order)[back]
+        stack, rank, point, interface = [], [], [], []
+        for row in first.tolist():
+            adapter, layer = int(miniport[row]), int(lower[row])
+            stack.append(adapter if adapter < _LARGEST_IF_INDEX else -1)
+            rank.append(self._rank(adapter, layer) if adapter < _LARGEST_IF_INDEX else 255)
+            point.append(self._point(adapter, layer))
+            interface.append(self._interface(adapter, int(link_type[row])))
+        packets["stack"] = np.array(stack, np.int32)[back]
+        packets["rank"] = np.array(rank, np.uint8)[back]
+        packets["point"] = np.array(point, np.int32)[back]
+        packets["interface"] = np.array(interface, np.int32)[back]
+        for number, reports in enumerate(np.bincount(packets["interface"]).tolist()):
+            if reports:
+                self._context.interfaces[number].reports += reports
+
+    def _rank(self, miniport: int, lower: int) -> int:
+        """0 right above the adapter; then the layers as 5101 lists them, then all others as they come."""
+        if lower == miniport:
+            return 0
+        key = (miniport, lower)
+        if key not in self._ranks:
+            listed = [layer for layer, _ in self._layers.get(miniport, ()) if layer != miniport]
+            if lower in listed:
+                rank = min(1 + listed.index(lower), _UNNAMED_LAYERS - 1)
+            else:
+                rank = min(_UNNAMED_LAYERS + self._unnamed.setdefault(miniport, 0), _HIGHEST_RANK)
+                self._unnamed[miniport] += 1
+            self._ranks[key] = rank
+        return self._ranks[key]
+
+    def _point(self, miniport: int, lower: int) -> int:
+        key = (miniport, lower)
+        if key not in self._points:
+            named = dict(self._layers.get(miniport, ()))
+            card = self._facts.cards.get(lower)
+            if lower == miniport:
+                name = "adapter"
+            else:
+                name = named.get(lower) or (card.description if card else "") or f"layer {lower}"
+            self._points[key] = self._context.add_point(Point(miniport, lower, name))
+        return self._points[key]
+
+    def _interface(self, miniport: int, link_type: int) -> int:
+        key = (miniport, link_type)
+        if key not in self._interfaces:
+            made = Interface(link_type, tap=self.tap)
+            self._describe(made, miniport)
+            self._interfaces[key] = self._context.interfaces.add(made, (self.tap, miniport, link_type))
+        return self._interfaces[key]
+
+    def _describe(self, interface: Interface, miniport: int) -> None:
+        machine = self._facts.machine
+        card = self._facts.cards.get(miniport)
+        name = (card.alias if card else "") or self._names.get(miniport, "") or f"Interface {miniport}"
+        interface.name = name + _TITLES[interface.link_type]
+        interface.description = card.description if card else ""
+        interface.hardware = interface.description
+        interface.mac = card.mac if card else b""
+        interface.if_index = miniport
+        interface.os = " ".join(part for part in (machine.os_name, machine.os_version) if part)
+        interface.snap_length = self._snap_length
+        if card and 0 < card.receive_speed < 2**63:
+            interface.speed = card.receive_speed
+
+    def _learn_rule(self, payload: bytes) -> None:
+        """Event 1016: RuleId, Directive, Length, Value."""
+        rule, _, length = struct.unpack_from("<BBH", payload)
+        if length > len(payload) - 4:
+            raise ValueError("the rule's value is longer than the event")
+        if rule == RULE_TRUNCATE_BYTES:
+            self._snap_length = int.from_bytes(payload[4 : 4 + min(length, 4)], "little")
+
+    def _learn_source(self, payload: bytes) -> None:
+        """Event 5101: SourceId, SourceName, IfIndex, LayerCount, then LayerId and LayerName for each."""
+        name, at = _text(payload, 1)
+        if_index, count = struct.unpack_from("<IH", payload, at)
+        at += 6
+        layers = []
+        for _ in range(count):
+            layer = struct.unpack_from("<I", payload, at)[0]
+            label, at = _text(payload, at + 4)
+            layers.append((layer, label))
+        self._names[if_index] = name
+        self._layers[if_index] = layers
+
+
+def _link_types(keyword: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """The link type by the medium bits: 802.11, then the two kinds of bare IP; all else is Ethernet."""
+    wifi = keyword & np.uint64(Keyword.NATIVE_802_11) != 0
+    bare = keyword & np.uint64(Keyword.WIRELESS_WAN | Keyword.MEDIUM_IP) != 0
+    return np.where(wifi, IEEE802_11, np.where(bare, RAW_IP, ETHERNET)).astype(np.uint16)
+
+
+def _text(payload: bytes, at: int) -> tuple[str, int]:
+    """A NUL-ended UTF-16 text and the offset after it."""
+    end = at
+    while payload[end : end + 2] not in (b"\0\0", b""):
+        end += 2
+    return payload[at:end].decode("utf-16-le", "replace"), end + 2
