@@ -1,8 +1,8 @@
 """Raw time stamps of a trace to UTC, in exact integer arithmetic.
 
-A trace ties one raw stamp (that of its first record) to one FILETIME, StartTime of the logfile header; every other stamp
-is ticks of the session's clock away from it (WNODE_HEADER and TRACE_LOGFILE_HEADER of the Windows SDK). Each clock type is
-one and the same formula with its own frequency::
+A trace ties one raw stamp (that of its first record) to one FILETIME, StartTime of the logfile header; every other
+stamp is ticks of the session's clock away from it (WNODE_HEADER and TRACE_LOGFILE_HEADER of the Windows SDK). Each
+clock type is one and the same formula with its own frequency::
 
     t = StartTime + floor((raw - raw0) * 10^7 / frequency)            100 ns since 1601-01-01 UTC
     ns = (t - 116444736000000000) * 100                               ns since 1970-01-01 UTC
@@ -81,6 +81,11 @@ class Clock:
         set_field(self, "_start", self.start if frequency else 0)
         set_field(self, "_raw0", self.raw0 if frequency else 0)
 
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(FILETIME, raw stamp) of one moment, from which ``frequency`` counts; (0, 0): stamps are FILETIMEs."""
+        return self._start, self._raw0
+
     def to_filetime(self, raw: int) -> int:
         """FILETIME of a raw stamp, of any size."""
         return self._start + (raw - self._raw0) * FILETIME_HZ // self.frequency
@@ -116,7 +121,7 @@ class Clock:
 
 
 def _scale(ticks: NDArray[np.uint64], rest: int, frequency: int) -> NDArray[np.uint64]:
-    """floor((ticks * 10^7 + rest) / frequency) for 0 <= rest < frequency < 2^63, where the caller knows that it fits."""
+    """floor((ticks * 10^7 + rest) / frequency), known to fit; 0 <= rest < frequency < 2^63."""
     unit = np.uint64(frequency)
     whole: NDArray[np.uint64] = ticks // unit
     part: NDArray[np.uint64] = ticks - whole * unit
