@@ -1,8 +1,8 @@
 """Record builders: the bytes of one ETL record of each kind, header and payload, as they lie in a file.
 
-Times are raw ticks of the session's clock, GUIDs are text or ``uuid.UUID``; ``pointer_size`` is that of the program that
-wrote the record and selects the record type (evntrace.h, evntcons.h, ntwmi.h). What is longer than a record can be raises
-ValueError.
+Times are raw ticks of the session's clock, GUIDs are text or ``uuid.UUID``; ``pointer_size`` is that of the program
+that wrote the record and selects the record type (evntrace.h, evntcons.h, ntwmi.h). What is longer than a record can
+be raises ValueError.
 Feed the results to :class:`etwcap.etl.writer.EtlWriter`.
 """
 
@@ -231,24 +231,30 @@ def error_record(payload: bytes = b"") -> bytes:
 
 
 _TIME_AT_8 = frozenset({records.PERFINFO32, records.PERFINFO64})
-_UNTIMED = layout.UNUSED_TYPES
 
 
-def record_time(record: bytes | bytearray | memoryview) -> int | None:
-    """The raw time stamp in a record's header; None where its kind has none."""
-    if record[3] == layout.MARKER_MESSAGE:
-        options = struct.unpack_from("<H", record, 6)[0]
-        if not options & layout.TRACE_MESSAGE_TIMESTAMP:
-            return None
-        at = layout.MESSAGE_HEADER.itemsize
-        for bits, size in layout.MESSAGE_FIELDS:
-            if bits & layout.TRACE_MESSAGE_TIMESTAMP:
-                break
-            hidden = bits == layout.TRACE_MESSAGE_GUID and options & layout.TRACE_MESSAGE_COMPONENTID
-            if options & bits and not hidden:
-                at += size
-    elif record[2] in _UNTIMED:
+def _time_offset(record: bytes) -> int:
+    """Where a record's time stamp lies; past its end where it has none."""
+    if record[3] != layout.MARKER_MESSAGE:
+        if record[2] in layout.UNUSED_TYPES:
+            return layout.MAXIMUM_RECORD
+        return 8 if record[2] in _TIME_AT_8 else 16
+    options = int.from_bytes(record[6:8], "little")
+    if not options & layout.TRACE_MESSAGE_TIMESTAMP:
+        return layout.MAXIMUM_RECORD
+    at = layout.MESSAGE_HEADER.itemsize
+    for bits, size in layout.MESSAGE_FIELDS:
+        if bits & layout.TRACE_MESSAGE_TIMESTAMP:
+            break
+        hidden = bits == layout.TRACE_MESSAGE_GUID and options & layout.TRACE_MESSAGE_COMPONENTID
+        if options & bits and not hidden:
+            at += size
+    return at
+
+
+def record_time(record: bytes) -> int | None:
+    """The raw time stamp in the header of a record (its first 64 bytes do); None where there is none."""
+    if len(record) < 4:
         return None
-    else:
-        at = 8 if record[2] in _TIME_AT_8 else 16
-    return int(struct.unpack_from("<q", record, at)[0])
+    at = _time_offset(record)
+    return int.from_bytes(record[at : at + 8], "little", signed=True) if len(record) >= at + 8 else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.build import GuidLike, guid_bytes, wide
+from etwcap.etl.time import FILETIME_OF_1970
 
 IF_TYPE_ETHERNET, IF_TYPE_LOOPBACK, IF_TYPE_VIRTUAL, IF_TYPE_WIFI, IF_TYPE_TUNNEL = 6, 24, 53, 71, 131
 """IF_TYPE_* of ipifcons.h."""
@@ -66,7 +67,7 @@ def network_interface(
     return row.tobytes()
 
 
-def build_info(build_lab: str, product: str, install_date: int = layout.FILETIME_OF_1970) -> bytes:
+def build_info(build_lab: str, product: str, install_date: int = FILETIME_OF_1970) -> bytes:
     """SYSTEM_CONFIG_EX_BUILD_INFO, e.g. ``26100.1.amd64fre.ge_release.240331-1435`` and ``Windows 11 Pro``."""
     return struct.pack("<q", install_date) + wide(build_lab) + wide(product)
 

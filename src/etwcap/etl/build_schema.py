@@ -1,7 +1,7 @@
 """Payload builders of event schemas: TRACE_EVENT_INFO, EVENT_MAP_INFO, TraceLogging metadata, provider traits.
 
-Structures of tdh.h and the TraceLogging format of TraceLoggingProvider.h. In a file every pointer of these structures is an
-offset.
+Structures of tdh.h and the TraceLogging format of TraceLoggingProvider.h. In a file every pointer of these
+structures is an offset.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def event_schema(
     message: str = "",
     top_level: int | None = None,
 ) -> bytes:
-    """TRACE_EVENT_INFO (EVENT_METADATA_EVENT_INFO). ``top_level``: how many properties are no members of a structure."""
+    """TRACE_EVENT_INFO (EVENT_METADATA_EVENT_INFO). ``top_level``: how many properties are no members of a
+    structure."""
     fields = list(properties)
     text = _Text(112 + 24 * len(fields))
     names = [text.add(item) for item in (provider_name, level_name, "", "", task_name, "", message, "")]

@@ -21,9 +21,6 @@ from etwcap.etl.records import (
     WNODE,
 )  # fmt: skip
 
-FILETIME_OF_1970 = 116_444_736_000_000_000
-"""The Unix epoch as a FILETIME (100 ns since 1601-01-01 UTC)."""
-
 ALIGNMENT = 8
 """Records and extended data items start at multiples of this, counted from the start of their buffer or record."""
 
@@ -164,7 +161,7 @@ def _logfile_header(pointer: str) -> np.dtype[np.void]:
             ("boot_time", "<i8"),  # FILETIME
             ("perf_freq", "<i8"),  # ticks a second of the performance counter
             ("start_time", "<i8"),  # FILETIME of the first record's own time stamp
-            ("reserved_flags", "<u4"),  # CLOCK_*
+            ("reserved_flags", "<u4"),  # clock type, etwcap.etl.time
             ("buffers_lost", "<u4"),
         ]
     )
@@ -174,10 +171,6 @@ LOGFILE_HEADER64 = _logfile_header("<u8")
 LOGFILE_HEADER32 = _logfile_header("<u4")
 """TRACE_LOGFILE_HEADER as 64- and 32-bit loggers write it. Logger name and file name follow, UTF-16, NUL-ended."""
 assert (LOGFILE_HEADER64.itemsize, LOGFILE_HEADER32.itemsize) == (280, 272)
-
-CLOCK_QPC = 1
-CLOCK_SYSTEM_TIME = 2
-CLOCK_CPU_CYCLES = 3
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Records
