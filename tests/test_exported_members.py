@@ -51,7 +51,7 @@ def test_the_tree_of_errors_is_drawn_with_their_exit_codes() -> None:
     errors = load("etwcap.errors")
     drawn = {name: int(code) for name, code in re.findall(r"(\w+Error) +(\d+) ", errors.__doc__ or "")}
     kinds = {
-        name: kind.exit_code
+        name: getattr(kind, "exit_code", None)
         for name, kind in inspect.getmembers(errors, inspect.isclass)
         if kind.__module__ == "etwcap.errors" and name != "EtwcapError"
     }

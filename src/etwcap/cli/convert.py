@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +12,7 @@ from etwcap.cli.backend import hint_at_slow_core
 from etwcap.cli.progress import Progress
 from etwcap.cli.summary import conversion_lines
 from etwcap.cli.words import STANDARD, default_output, sort_words
-from etwcap.errors import OutputError, UsageError
+from etwcap.errors import UsageError
 
 if TYPE_CHECKING:
     from etwcap.pipeline.convert import Outcome
@@ -137,6 +137,8 @@ def command(
             hint="convert all packets, then filter: tshark -r OUT -Y 'tcp.port == 443'",
         )
     output = default_output(inputs, capture_format) if output is None else output
+    if receipt is not None:
+        check_receipt(receipt, [*inputs, output])
 
     from etwcap.pipeline.convert import ConvertOptions, convert
 
@@ -160,16 +162,28 @@ def command(
     return outcome.exit_code
 
 
+def check_receipt(name: str, taken: list[str]) -> None:
+    """Raise UsageError where the receipt would land in an input or in the output."""
+    if os.path.realpath(name) in {os.path.realpath(other) for other in taken if other != STANDARD}:
+        raise UsageError("the receipt needs a file of its own", cause=f"--receipt {name} is an input or the output")
+    if name == STANDARD and taken[-1] == STANDARD:
+        raise UsageError("stdout cannot take both the packets and the receipt", hint="name a file with --receipt")
+
+
 def write_receipt(name: str, facts: dict[str, Any]) -> None:
-    """Write the receipt as JSON; a file of that name is replaced when the new one is whole."""
-    target = Path(name)
-    partial = target.with_name(f".{target.name}.partial")
+    """Write the receipt as JSON; a file of that name is replaced when the new one is whole.
+
+    Raises OutputError where it cannot be written; the converted output stands by then.
+    """
+    from etwcap.sinks.output import Output
+
+    output = Output(name)
     try:
-        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="ascii")
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"the receipt {name} cannot be written", cause=error.strerror or str(error)) from error
+        output.write(json.dumps(facts, indent=2).encode("ascii") + b"\n")
+    except BaseException:
+        output.abort()
+        raise
+    output.commit()
 
 
 def _tell(outcome: Outcome, *, as_json: bool, quiet: bool, to_stdout: bool) -> None:
