@@ -100,7 +100,7 @@ def full_header_record(
     time: int,
     process: int = 0,
     thread: int = 0,
-    version: int = 2,
+    version: int = 0,
     level: int = 0,
     pointer_size: int = 8,
 ) -> bytes:

@@ -20,9 +20,16 @@ FLOAT, DOUBLE, BOOLEAN, BINARY, GUID, POINTER, FILETIME, SYSTEMTIME, SID, HEX_IN
 """TDH_INTYPE_* of tdh.h."""
 
 
+_LENGTHS = {
+    INT8: 1, UINT8: 1, INT16: 2, UINT16: 2, INT32: 4, UINT32: 4, INT64: 8, UINT64: 8,
+    FLOAT: 4, DOUBLE: 8, BOOLEAN: 4, GUID: 16, FILETIME: 8, SYSTEMTIME: 16, HEX_INT32: 4, HEX_INT64: 8,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One field of an event. ``count`` and ``length`` are values, or property numbers where the flags say so."""
+    """One field of an event. ``count`` and ``length`` are values, or property numbers where the flags say so; a length
+    of 0 is that of the type."""
 
     name: str
     in_type: int
@@ -74,11 +81,11 @@ def event_schema(
     head = guid_bytes(provider) + bytes(16)
     head += struct.pack("<HBBBBHQ", event_id, version, channel, level, opcode, task, keyword)
     head += struct.pack("<I8I", 0, *names)
-    head += struct.pack("<7I", 0, 0, 0, 0, len(fields), len(fields) if top_level is None else top_level, 0)
+    head += struct.pack("<7I", 0, 0, 0, 0, len(fields), len(fields) if top_level is None else top_level, 1)
     rows = b"".join(
         struct.pack(
             "<IIHHIHHI", item.flags, text.add(item.name), item.in_type, item.out_type, text.add(item.map_name),
-            item.count, item.length, 0,
+            item.count, item.length or _LENGTHS.get(item.in_type, 0), 0,
         )
         for item in fields
     )  # fmt: skip
