@@ -126,7 +126,7 @@ def command(
 ) -> int:
     """Turn ETL traces, pcap and pcapng captures into one pcapng (or pcap) file in time order.
 
-    Leading words that are files are inputs. Without -w, one more word that ends in .pcapng or .pcap is the output;
+    Leading words that are files are inputs. Without -w, one more word that ends in .pcapng, .pcap or .cap is the output;
     without any, the first input's name with .pcapng in the current folder, which is never replaced.
     """
     inputs, output, wanted = sort_words(words, output)
@@ -190,4 +190,4 @@ def _tell(outcome: Outcome, *, as_json: bool, quiet: bool, to_stdout: bool) -> N
     if as_json:
         click.echo(json.dumps(outcome.as_dict(), indent=2), err=to_stdout)
     elif not quiet:
-        click.echo("\n".join(conversion_lines(outcome)), err=True)
+        click.echo("\n".join(conversion_lines(outcome, to_stdout=to_stdout)), err=True)

@@ -16,11 +16,11 @@ DAMAGES_SHOWN = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def conversion_lines(outcome: Outcome) -> list[str]:
+def conversion_lines(outcome: Outcome, *, to_stdout: bool = False) -> list[str]:
     """The summary of a conversion: what was written, what was changed, what is lost or damaged."""
     receipt = outcome.receipt
-    lines = [_written(outcome)]
-    lines += [f"  {note.count:,} × {shown(note.text)}" for note in receipt.notes.values()]
+    lines = [_written(outcome, to_stdout)]
+    lines += [f"  {shown(note.text)} ({note.count:,})" for note in receipt.notes.values()]
     for description in outcome.descriptions:
         name = description.inputs[0].name if len(outcome.descriptions) > 1 and description.inputs else ""
         of_input = f" ({shown(name)})" if name else ""
@@ -28,8 +28,10 @@ def conversion_lines(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _written(outcome: Outcome) -> str:
+def _written(outcome: Outcome, to_stdout: bool) -> str:
     receipt = outcome.receipt
+    if outcome.output is None and not to_stdout:
+        return "nothing was written: no packet could be read"
     name = "stdout" if outcome.output is None else shown(str(outcome.output))
     written = count(receipt.packets_written, "packet")
     if receipt.packets_read != receipt.packets_written:

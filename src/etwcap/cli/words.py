@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from etwcap.errors import InputError, OutputError, UsageError
 
-OUTPUT_SUFFIXES = (".pcapng", ".pcap")
+OUTPUT_SUFFIXES = (".pcapng", ".pcap", ".cap")
 """A word that ends so can be the output; others need ``-w``."""
 
-INPUT_SUFFIXES = (".etl", ".cap", *OUTPUT_SUFFIXES)
+INPUT_SUFFIXES = (".etl", *OUTPUT_SUFFIXES)
 
 STANDARD = "-"
 """stdin as an input, stdout as the output."""
