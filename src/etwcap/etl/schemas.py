@@ -1,8 +1,7 @@
 """Event schemas that lie in the trace: records of EventMetadata {bbccf6c1-6cd1-48c4-80ff-839482e37671}.
 
-Merging a trace (PktMon, WPR, netsh) puts one record per kind of event into it: opcode 32 holds TRACE_EVENT_INFO, opcode
-33 a provider GUID and EVENT_MAP_INFO (both of tdh.h). With them events of providers that etwcap has no module for can be
-read.
+Merging a trace (PktMon, WPR, netsh) puts one record per kind of event into it: opcode 32 holds TRACE_EVENT_INFO,
+opcode 33 a provider GUID and EVENT_MAP_INFO (both of tdh.h). With them the events of any provider can be read.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def parse_schema(payload: bytes) -> Schema:
     """The payload of an opcode 32 record; SchemaError where it is none."""
     (
         provider, _, event_id, version, channel, level, opcode, task, keyword, source, provider_name, level_name,
-        channel_name, _, task_name, opcode_name, message, _, _, _, event_name, _, count, top_level,
+        channel_name, _, task_name, opcode_name, message, _, _, _, event_name, _, count, top_level, _,
     ) = _EVENT_INFO.unpack_from(_checked(payload, _EVENT_INFO))  # fmt: skip
     return Schema(
         provider, event_id, version, channel, level, opcode, task, keyword, source,
@@ -125,7 +124,7 @@ def parse_schema(payload: bytes) -> Schema:
 
 
 def _properties(payload: bytes, count: int, top_level: int) -> tuple[Property, ...]:
-    start = _EVENT_INFO.size + 4
+    start = _EVENT_INFO.size
     if count > (len(payload) - start) // _PROPERTY.size or top_level > count:
         raise SchemaError(f"{count} properties, {top_level} at the top, in {len(payload)} bytes")
     built: list[Property | None] = [None] * count

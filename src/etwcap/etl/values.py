@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from etwcap.etl.time import unix_ns
 
 Value: TypeAlias = Any
-"""int, float, bool, str, bytes, UtcTime, MappedValue, UUID, IPv4Address, IPv6Address, None, or a list or dict of them."""
+"""int, float, bool, str, bytes, UtcTime, MappedValue, UUID, IPv4Address, IPv6Address, None; a list or dict of them."""
 
 UNICODE_STRING, ANSI_STRING = 1, 2
 UINT8, UINT16, UINT32 = 4, 6, 8

@@ -1,8 +1,8 @@
 """Facts about the traced machine.
 
 Two kinds of records carry them: SystemConfigEx {9b79ee91-b5fd-41c0-a243-4248e266e9d0}, put into a trace when it is
-merged (KernelTraceControl.h names the groups), and the kernel's own system configuration (hook group 0x0B and hook 0x0042
-of group 0, NTWMI.H of the Windows 10 WDK). Layouts as seen on builds 9200 to 29559.
+merged (KernelTraceControl.h names the groups), and the kernel's own system configuration (hook group 0x0B and hook
+0x0042 of group 0, NTWMI.H of the Windows 10 WDK). Layouts as seen on builds 9200 to 29559.
 """
 
 from __future__ import annotations
