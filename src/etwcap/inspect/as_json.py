@@ -66,16 +66,23 @@ def _span(info: TraceInfo) -> dict[str, Any]:
 
 def _packets(info: TraceInfo) -> dict[str, Any]:
     census = info.census
+    kept = census.kept
     return {
-        "count": census.packets,
-        "cut": census.cut,
-        "octets": sum(each.count.octets for each in info.interfaces),
+        "count": kept.packets,
+        "received": kept.received,
+        "sent": kept.sent,
+        "drop_only": kept.drop_only,
         "first": iso(census.first_packet),
         "last": iso(census.last_packet),
-        "by_tap": info.by_tap(),
-        "by_link_type": info.by_link_type(),
-        "by_direction": info.by_direction(),
-        "marks": {str(Mark(mark).name).lower(): count for mark, count in sorted(census.marks.items())},
+        "sightings": {
+            "count": census.packets,
+            "cut": census.cut,
+            "octets": sum(each.count.octets for each in info.interfaces),
+            "by_tap": info.by_tap(),
+            "by_link_type": info.by_link_type(),
+            "by_direction": info.by_direction(),
+            "marks": {str(Mark(mark).name).lower(): count for mark, count in sorted(census.marks.items())},
+        },
     }
 
 

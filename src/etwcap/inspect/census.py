@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etwcap.etl.decode import EVENT_HEADER_SIZE, PROVIDER_TRAITS, extended_items, provider_traits
 from etwcap.etl.records import EVENT32, EVENT64, MESSAGE
 from etwcap.packets import Chunk, EventTable, Mark, PacketTable
-from etwcap.pipeline.protocols import Source
+from etwcap.pipeline.protocols import Source, Stage
 
 _TRIES = 16
 """Events of a provider, one a chunk, that are asked for its name."""
@@ -37,10 +37,22 @@ class InterfaceCount:
 
 
 @dataclass(slots=True)
-class Census:
-    """What was counted."""
+class KeptCount:
+    """The packets that are left where each is taken once, nearest the wire: what ``convert`` writes."""
 
     packets: int = 0
+    received: int = 0
+    sent: int = 0
+    drop_only: int = 0
+    """packets known only from a drop report"""
+
+
+@dataclass(slots=True)
+class Census:
+    """What was counted. Packets are counted at every sighting, but for ``kept``."""
+
+    packets: int = 0
+    kept: KeptCount = field(default_factory=KeptCount)
     cut: int = 0
     """packets of which fewer bytes were captured than they had"""
     first_packet: int | None = None
@@ -59,13 +71,27 @@ class Census:
     """by ordinal, as the providers call themselves in their events"""
     _tries: Counter[int] = field(default_factory=Counter)
 
-    def run(self, source: Source, progress: Callable[[int, int], None] | None = None) -> None:
-        """Count everything the source gives."""
+    def run(self, source: Source, selection: Stage | None, progress: Callable[[int, int], None] | None = None) -> None:
+        """Count everything the source gives; ``selection`` decides which sightings are kept (None: all)."""
         for chunk in source.chunks():
             self._packets(chunk.packets)
             self._events(chunk)
+            self._keep(selection.process(chunk) if selection else chunk)
             if progress is not None:
                 progress(*source.progress())
+        rest = selection.finish() if selection else None
+        if rest is not None:
+            self._keep(rest)
+
+    def _keep(self, chunk: Chunk) -> None:
+        packets = chunk.packets
+        if not len(packets):
+            return
+        self.kept.packets += len(packets)
+        direction = packets["direction"]
+        self.kept.received += int(np.count_nonzero(direction == 1))
+        self.kept.sent += int(np.count_nonzero(direction == 2))
+        self.kept.drop_only += int(np.count_nonzero(packets["flags"] & np.uint32(Mark.DROP_ONLY)))
 
     def _packets(self, packets: PacketTable) -> None:
         if not len(packets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -11,16 +12,16 @@ from typing import Any
 from etwcap.inspect.census import Census, InterfaceCount
 from etwcap.inspect.reasons import NoPackets, Seen, why_no_packets
 from etwcap.native import backend
-from etwcap.packets import Context, Description, Interface, Note
+from etwcap.packets import Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
 from etwcap.providers.base import NetworkCard, TraceFacts
 from etwcap.providers.names import group_name, guid_text, provider_name
 from etwcap.providers.pktmon import PktMonProvider
 from etwcap.providers.pktmon_names import location_name, reason_name
+from etwcap.repair.sightings import SightingStage
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
 
-CLOCKS = {1: "QPC", 2: "system time", 3: "CPU cycles"}
 _DIRECTIONS = ("received", "sent", "unknown")
 
 
@@ -106,15 +107,15 @@ class TraceInfo:
         return 4 if self.description.damage_count else 0
 
     def by_tap(self) -> dict[str, int]:
-        """Packets by the mechanism that captured them ("" for a capture file)."""
+        """Sightings by the mechanism that captured them ("" for a capture file)."""
         return self._by(lambda interface: interface.tap)
 
     def by_link_type(self) -> dict[str, int]:
-        """Packets by link type."""
+        """Sightings by link type."""
         return self._by(lambda interface: title(interface.link_type))
 
     def by_direction(self) -> dict[str, int]:
-        """Packets received, sent, and of unknown direction."""
+        """Sightings received, sent, and of unknown direction."""
         return {name: sum(getattr(each.count, name) for each in self.interfaces) for name in _DIRECTIONS}
 
     def _by(self, key: Callable[[Interface], str]) -> dict[str, int]:
@@ -146,7 +147,7 @@ def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int
     source = open_source(path, context, count_events=True)
     try:
         census = Census()
-        census.run(source, progress)
+        census.run(source, _selection(context) if isinstance(source, EtlSource) else None, progress)
         info = TraceInfo(os.fspath(path), source.describe(), census)
         info.interfaces = [
             InterfaceInfo(context.interfaces[number], count) for number, count in sorted(census.interfaces.items())
@@ -157,6 +158,13 @@ def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int
     finally:
         source.close()
     return info
+
+
+def _selection(context: Context) -> SightingStage:
+    """What ``convert`` would keep by default; what it has to say about it stays out of the notes."""
+    apart = copy.copy(context)
+    apart.receipt = Receipt()
+    return SightingStage(apart)
 
 
 def _tell_trace(info: TraceInfo, source: EtlSource) -> None:

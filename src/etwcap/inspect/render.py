@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from etwcap.etl import layout
@@ -43,6 +46,7 @@ def render(info: TraceInfo, width: int) -> str:
     lines += _providers(info, width)
     lines += _damage(info, width)
     lines += _no_packets(info, width)
+    lines += _next(info)
     return "\n".join(lines) + "\n"
 
 
@@ -129,16 +133,20 @@ def _packets(info: TraceInfo, width: int) -> list[str]:
     census = info.census
     if not census.packets or census.first_packet is None or census.last_packet is None:
         return []
-    sighting = "sighting of packets" if info.kind == "etl" else "packet"
-    sightings = "sightings of packets" if info.kind == "etl" else "packets"
-    taps = ", ".join(f"{count:,} by {tap}" for tap, count in info.by_tap().items() if tap)
-    links = ", ".join(f"{count:,} {name}" for name, count in info.by_link_type().items())
-    ways = ", ".join(f"{count:,} {name}" for name, count in info.by_direction().items() if count)
-    cut = f"; {census.cut:,} cut short" if census.cut else ""
-    total = plural(census.packets, sighting, sightings)
-    text = "; ".join(part for part in (f"{total}", taps, links, ways) if part) + cut
-    lines = ["", *labelled("packets", text, width)]
-    lines += labelled("", f"{utc(census.first_packet)} to {utc(census.last_packet)} UTC", width)
+    span = f"{utc(census.first_packet)} to {utc(census.last_packet)} UTC"
+    seen = ", ".join(f"{count:,} by {tap}" for tap, count in info.by_tap().items() if tap)
+    parts = [
+        ", ".join(f"{count:,} {name}" for name, count in info.by_link_type().items()),
+        ", ".join(f"{count:,} {name}" for name, count in info.by_direction().items() if count),
+        f"{census.cut:,} cut short" if census.cut else "",
+    ]
+    about = "; ".join(part for part in parts if part)
+    lines = [""]
+    if info.kind == "etl":
+        lines += labelled("packets", f"{_kept(info)}; {span}", width)
+        lines += labelled("sightings", f"{seen or format(census.packets, ',')}: {about}", width)
+    else:
+        lines += labelled("packets", f"{census.packets:,}: {about}; {span}", width)
     rows = [
         [
             safe_text(each.interface.name or f"interface {number}"), title(each.interface.link_type),
@@ -148,8 +156,19 @@ def _packets(info: TraceInfo, width: int) -> list[str]:
         ]
         for number, each in enumerate(info.interfaces)
     ]  # fmt: skip
-    head = ["interface", "link type", "packets", "received", "sent", "drops", "bytes"]
+    seen_as = "sightings" if info.kind == "etl" else "packets"
+    head = ["interface", "link type", seen_as, "received", "sent", "drops", "bytes"]
     return lines + table(head, rows[:_SHOWN], range(2, 7), width) + _more(len(rows), _SHOWN, "interface")
+
+
+def _kept(info: TraceInfo) -> str:
+    kept = info.census.kept
+    ways = ", ".join(
+        f"{count:,} {name}"
+        for count, name in ((kept.received, "received"), (kept.sent, "sent"), (kept.drop_only, "known only as drops"))
+        if count
+    )
+    return f"{kept.packets:,}" + (f" ({ways})" if ways else "") + ", each once, nearest the wire"
 
 
 def _drops(info: TraceInfo, width: int) -> list[str]:
@@ -202,3 +221,11 @@ def _no_packets(info: TraceInfo, width: int) -> list[str]:
     for command in reason.commands:
         lines += [f"  {command.start}", f"  {command.stop}", f"      {command.note}"]
     return lines
+
+
+def _next(info: TraceInfo) -> list[str]:
+    """The command to type next."""
+    if info.kind != "etl" or not info.census.packets or info.path == "-":
+        return []
+    path = subprocess.list2cmdline([info.path]) if sys.platform == "win32" else shlex.quote(info.path)
+    return ["", "To open them in Wireshark:", f"  etwcap convert {safe_text(path)}"]
