@@ -126,8 +126,8 @@ def command(
 ) -> int:
     """Turn ETL traces, pcap and pcapng captures into one pcapng (or pcap) file in time order.
 
-    Leading words that are files are inputs. Without -w, one more word that ends in .pcapng, .pcap or .cap is the output;
-    without any, the first input's name with .pcapng in the current folder, which is never replaced.
+    Leading words that are files are inputs. Without -w, one more word that ends in .pcapng, .pcap or .cap is the
+    output; without any, the first input's name with .pcapng in the current folder, which is never replaced.
     """
     inputs, output, wanted = sort_words(words, output)
     if wanted:
