@@ -33,7 +33,7 @@ from frames import (
     udp,
     web_request,
 )
-from pktmon_machine import LOOPBACK_INTERFACE, WIFI, WIRED, PktMonTrace, Stack, pktmon_settings
+from pktmon_machine import LOOPBACK_INTERFACE, WIFI, WIRED, PktMonTrace, Stack, pktmon_settings, rebuilt_header
 
 BUILD = 26100
 START_NS = 1_705_526_400_000_000_000
@@ -66,19 +66,26 @@ def write_sample(path: Path) -> None:
         time += pause
         trace.packet(stack, seen, time, processor=number // 3 % 4, process=4, thread=8 * (number // 3 % 4))
 
-    stray = ip(IPv4Address("192.0.2.77"), HOST, UDP, udp(5353, 40123, b"nobody listens to this"), 7)
+    stray = ip(IPv4Address("192.0.2.77"), HOST, UDP, udp(49500, 40123, b"nobody listens to this"), 7)
     time += 5_000_000
     trace.packet(WIFI, framed(stray, sent=False), time, processor=1)
-    trace.drop(WIFI.ip_interface, stray, time + 40_000, reason=ENDPOINT_NOT_FOUND, location=UDP_ENDPOINT, processor=1)
+    trace.drop(
+        WIFI.ip_interface,
+        rebuilt_header(stray),
+        time + 40_000,
+        reason=ENDPOINT_NOT_FOUND,
+        location=UDP_ENDPOINT,
+        processor=1,
+    )
 
-    foreign = ip(IPv4Address("192.0.2.77"), IPv4Address("192.0.2.200"), UDP, udp(5353, 9, b"for another host"), 8)
+    foreign = ip(IPv4Address("192.0.2.77"), IPv4Address("192.0.2.200"), UDP, udp(49500, 40009, b"for another host"), 8)
     time += 5_000_000
     trace.packet(WIRED, framed(foreign, sent=False), time, processor=2)
     trace.drop(
         WIRED.ip_interface, foreign, time + 40_000, reason=NOT_LOCALLY_DESTINED, location=NETWORK_LAYER, processor=2
     )
 
-    loopback = ip(IPv4Address("127.0.0.1"), IPv4Address("127.0.0.1"), TCP, tcp(50000, 50001, 1, 0, 2))
+    loopback = rebuilt_header(ip(IPv4Address("127.0.0.1"), IPv4Address("127.0.0.1"), TCP, tcp(50000, 50001, 1, 0, 2)))
     time += 5_000_000
     trace.drop(LOOPBACK_INTERFACE, loopback, time, reason=ENDPOINT_NOT_FOUND, location=TCP_ENDPOINT, processor=3)
     trace.close()

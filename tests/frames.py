@@ -71,7 +71,9 @@ def tcp(
     source_port: int, target_port: int, seq: int, ack: int, flags: int, data: bytes = b"", options: bytes = b""
 ) -> bytes:
     words = 5 + len(options) // 4
-    head = struct.pack(">HHIIBBHHH", source_port, target_port, seq, ack, words << 4, flags, 64240, 0, 0)
+    head = struct.pack(
+        ">HHIIBBHHH", source_port, target_port, seq, ack, words << 4, flags, 64240 if flags & SYN else 1026, 0, 0
+    )
     return head + options + data
 
 

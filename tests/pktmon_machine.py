@@ -358,6 +358,11 @@ class PktMonTrace:
         return (count or _Count()).values()
 
 
+def rebuilt_header(packet: bytes) -> bytes:
+    """An IPv4 packet as drops at the transport layer have it: its header is made anew, with next to nothing in it."""
+    return packet[:1] + b"\0" + packet[2:4] + bytes(4) + b"\x01" + packet[9:10] + b"\0\0" + packet[12:]
+
+
 def pktmon_settings(build: int = 26100, processors: int = 4, buffer_size: int = 1 << 20) -> LogfileSettings:
     """Settings as the files of ``pktmon`` have them, but for smaller buffers."""
     return LogfileSettings(

@@ -15,7 +15,16 @@ from etwcap.etl.build import event_record, full_header_record, perfinfo_record, 
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.providers import ndiscap_build, ndiscap_layout
 from frames import HOST, TCP, Seen, ip, tcp, traffic, wifi
-from pktmon_machine import LOOPBACK_INTERFACE, STACKS, WIFI, WIRED, PktMonTrace, machine_facts, pktmon_settings
+from pktmon_machine import (
+    LOOPBACK_INTERFACE,
+    STACKS,
+    WIFI,
+    WIRED,
+    PktMonTrace,
+    machine_facts,
+    pktmon_settings,
+    rebuilt_header,
+)
 
 START_NS = 1_705_526_400_000_000_000
 """The start of every trace here: LogfileSettings.start in ns since 1970 UTC."""
@@ -152,7 +161,7 @@ def pktmon_trace(
             written.drops += 1
     if drops:
         time += STEP_NS
-        segment = ip(HOST, HOST, TCP, tcp(50000, 50001, 1, 0, 2))
+        segment = rebuilt_header(ip(HOST, HOST, TCP, tcp(50000, 50001, 1, 0, 2)))
         component = LOOPBACK_INTERFACE if build > 19042 else WIRED.points[0].component
         trace.drop(component, segment, time, reason=1204, location=0xE0004500)
         written.drops += 1
