@@ -164,7 +164,7 @@ static void put_options(const struct ec_write *job, size_t row, const struct row
     if (plan->process) {
         p = put_option(p, OPT_PROCESS, 8);
         ec_put32(p, job->process[row]);
-        ec_put32(p + 4, job->thread ? job->thread[row] : NO_PROCESS);
+        ec_put32(p + 4, job->thread && job->thread[row] != NO_PROCESS ? job->thread[row] : 0);
         p += 8;
     }
     if (plan->comment) {

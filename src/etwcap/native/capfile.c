@@ -34,9 +34,13 @@ static void turn(uint8_t *p, size_t size)
     }
 }
 
-/* seconds * 10^9 + nanos for a sum of a u64 and an i64 number of seconds, saturating. */
+/* (seconds + offset) * 10^9 + nanos for nanos < 2 * 10^9, saturating. */
 static int64_t join(uint64_t seconds, int64_t offset, uint64_t nanos, int32_t *clamped)
 {
+    if (nanos >= (uint64_t)NANO && offset < INT64_MAX) { /* at INT64_MAX the sum saturates anyhow */
+        nanos -= (uint64_t)NANO;
+        offset++;
+    }
     const uint64_t whole = (uint64_t)(INT64_MAX / NANO), part = (uint64_t)(INT64_MAX % NANO);
     const uint64_t back = offset < 0 ? UINT64_C(0) - (uint64_t)offset : 0;
     if (back <= seconds) {
@@ -66,11 +70,13 @@ static uint64_t binary_nanos(uint64_t part, unsigned bits)
     return (part * (uint64_t)NANO) >> bits; /* part < 2^32: no overflow */
 }
 
-int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, int32_t *clamped)
+int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, uint32_t extra, int32_t *clamped)
 {
     uint64_t seconds = 0, nanos = 0;
     const unsigned exponent = resolution & 0x7FU;
     *clamped = 0;
+    if (extra >= (uint32_t)NANO)
+        extra = 0;
     if (resolution & 0x80) {
         if (exponent <= 64) {
             seconds = exponent == 64 ? 0 : ticks >> exponent;
@@ -79,7 +85,7 @@ int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, int32
         } else if (exponent < 96) {
             nanos = binary_nanos(ticks, 64) >> (exponent - 64);
         }
-        return join(seconds, offset, nanos, clamped);
+        return join(seconds, offset, nanos + extra, clamped);
     }
     uint64_t unit = 1;
     if (exponent <= 9) {
@@ -88,14 +94,14 @@ int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, int32
             unit *= 10;
             scale /= 10;
         }
-        return join(ticks / unit, offset, ticks % unit * scale, clamped);
+        return join(ticks / unit, offset, ticks % unit * scale + extra, clamped);
     }
     for (unsigned i = 9; i < exponent; i++) {
         ticks /= 10;
         if (ticks == 0)
             break;
     }
-    return join(ticks / (uint64_t)NANO, offset, ticks % (uint64_t)NANO, clamped);
+    return join(ticks / (uint64_t)NANO, offset, ticks % (uint64_t)NANO + extra, clamped);
 }
 
 /* Writes time, lateness and lengths of the next row; gives its marks so far. */
@@ -261,11 +267,11 @@ static inline void put_interface(struct ec_index *job, const struct ec_capture_i
 
 static inline int64_t face_time(const struct ec_capture_interface *face, uint64_t ticks, int32_t *clamped)
 {
-    if (face->resolution == 6 && face->offset == 0 && ticks <= (uint64_t)INT64_MAX / 1000)
+    if (face->resolution == 6 && face->offset == 0 && face->nanos == 0 && ticks <= (uint64_t)INT64_MAX / 1000)
         return (int64_t)ticks * 1000;
-    if (face->resolution == 9 && face->offset == 0 && ticks <= (uint64_t)INT64_MAX)
+    if (face->resolution == 9 && face->offset == 0 && face->nanos == 0 && ticks <= (uint64_t)INT64_MAX)
         return (int64_t)ticks;
-    return ec_ticks_to_ns(ticks, face->resolution, face->offset, clamped);
+    return ec_ticks_to_ns(ticks, face->resolution, face->offset, face->nanos, clamped);
 }
 
 /* An Enhanced Packet Block, or the obsolete Packet Block (a 16-bit interface and a count of drops before the rest). */

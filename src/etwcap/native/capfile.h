@@ -29,7 +29,8 @@ struct ec_capture_interface {
     uint32_t snap;      /* 0: no limit */
     int32_t interface;  /* what the `interface` column gets */
     uint8_t resolution; /* if_tsresol */
-    uint8_t reserved[7];
+    uint8_t reserved[3];
+    uint32_t nanos; /* if_tsoffset_ns, 0 to 999,999,999 */
 };
 
 /* One call; the same struct is declared in capfile.py. Every column has `rows` rows. */
@@ -78,8 +79,8 @@ EC_API int32_t ec_pcapng_index(struct ec_index *job);
 EC_API size_t ec_pcapng_find(const uint8_t *buffer, size_t size, size_t from, size_t until, size_t limit,
                              uint32_t swapped, uint32_t ends);
 
-/* Ticks of if_tsresol `resolution` since 1970 plus `offset` seconds, as ns; the nearest int64 where that does not fit,
+/* Ticks of if_tsresol `resolution` since 1970 plus `offset` seconds and `extra` ns (below 10^9), as ns; the nearest int64 where that does not fit,
  * and then *clamped is 1. */
-EC_API int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, int32_t *clamped);
+EC_API int64_t ec_ticks_to_ns(uint64_t ticks, uint8_t resolution, int64_t offset, uint32_t extra, int32_t *clamped);
 
 #endif

@@ -71,10 +71,17 @@ class Stop(enum.IntEnum):
 
 
 INTERFACE = np.dtype(
-    [("offset", "<i8"), ("snap", "<u4"), ("interface", "<i4"), ("resolution", "u1"), ("reserved", "u1", (7,))]
+    [
+        ("offset", "<i8"),
+        ("snap", "<u4"),
+        ("interface", "<i4"),
+        ("resolution", "u1"),
+        ("reserved", "u1", (3,)),
+        ("nanos", "<u4"),
+    ]
 )
 """An interface of the current section (struct ec_capture_interface): if_tsoffset in s, snap length, the value for the
-``interface`` column, if_tsresol."""
+``interface`` column, if_tsresol, if_tsoffset_ns (0 to 999,999,999)."""
 
 
 class _Job(ctypes.Structure):
@@ -190,16 +197,17 @@ def find_block(
     return None if found >= window.size else int(found)
 
 
-def ticks_to_ns(ticks: int, resolution: int, offset: int) -> tuple[int, bool]:
-    """Ticks of if_tsresol since 1970 plus ``offset`` seconds as ns (floor), and whether that had to be clamped to
-    int64.
+def ticks_to_ns(ticks: int, resolution: int, offset: int, extra: int = 0) -> tuple[int, bool]:
+    """Ticks of if_tsresol since 1970, plus ``offset`` s and ``extra`` ns (below 10^9), as ns, rounded down.
+
+    The second value is whether that had to be set to the nearest int64.
     """
     core = library()
     if core is None:
-        return twin_capfile.ticks_to_ns(ticks, resolution, offset)
+        return twin_capfile.ticks_to_ns(ticks, resolution, offset, extra)
     clamped = ctypes.c_int32()
     call = function(
-        core, "ec_ticks_to_ns", ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint8, ctypes.c_int64,
+        core, "ec_ticks_to_ns", ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint8, ctypes.c_int64, ctypes.c_uint32,
         ctypes.POINTER(ctypes.c_int32),
     )  # fmt: skip
-    return int(call(ticks, resolution, offset, ctypes.byref(clamped))), bool(clamped.value)
+    return int(call(ticks, resolution, offset, extra, ctypes.byref(clamped))), bool(clamped.value)

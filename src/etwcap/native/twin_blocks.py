@@ -73,9 +73,9 @@ def _options(writer: PacketWriter, buffer: NDArray[np.uint8], columns: Columns, 
     if cell("drop_count"):
         verdict = struct.pack("<BII", 0, cell("drop_reason"), cell("drop_location"))
         parts.append(_option(VERDICT, verdict))
-    process = cell("process", NO_PROCESS)
+    process, thread = cell("process", NO_PROCESS), cell("thread", NO_PROCESS)
     if process != NO_PROCESS and cell("flags") & writer.trusted and PROCESS not in codes:
-        parts.append(_option(PROCESS, struct.pack("<II", process, cell("thread", NO_PROCESS))))
+        parts.append(_option(PROCESS, struct.pack("<II", process, 0 if thread == NO_PROCESS else thread)))
     if (comment := cell("comment", -1)) >= 0:
         if comment >= len(writer.texts):
             raise _OutsideError

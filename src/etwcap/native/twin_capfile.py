@@ -24,10 +24,10 @@ _NUMBERS = {(FLAGS, 4): "I", (QUEUE, 4): "I", (DROPCOUNT, 8): "Q", (PACKETID, 8)
 """(code, length) of options that are numbers"""
 
 
-def ticks_to_ns(ticks: int, resolution: int, offset: int) -> tuple[int, bool]:
+def ticks_to_ns(ticks: int, resolution: int, offset: int, extra: int) -> tuple[int, bool]:
     """Twin of ec_ticks_to_ns."""
     units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
-    exact = ticks * NANO // units + offset * NANO
+    exact = ticks * NANO // units + offset * NANO + extra
     kept = min(max(exact, LOWEST), HIGHEST)
     return kept, kept != exact
 
@@ -144,7 +144,7 @@ def _take_packet(index: PacketIndex, window: NDArray[np.uint8], kind: int, total
     if number >= len(index.table) or filled > room:
         return False
     face = index.table[number]
-    time, clamped = ticks_to_ns(high << 32 | low, int(face["resolution"]), int(face["offset"]))
+    time, clamped = ticks_to_ns(high << 32 | low, int(face["resolution"]), int(face["offset"]), int(face["nanos"]))
     index.clamped += clamped
     data = index.at + 28
     _put_row(index, time, data, captured, original, int(face["interface"]), clamped=clamped)

@@ -8,14 +8,14 @@ import numpy as np
 
 from etwcap.errors import MixedLinkTypesError
 from etwcap.native.blocks import Written, pcap_writer, prepared
-from etwcap.packets import Chunk, Context
+from etwcap.packets import Chunk, Context, Interface
 from etwcap.packets.linktypes import title
 from etwcap.sinks.output import Output
 
 MAGIC = 0xA1B23C4D
 SNAP_LENGTH = 262144
 """what tcpdump and Wireshark take for "no limit" """
-BUFFER = 1 << 20
+BUFFER = 2 << 20
 """bytes gathered for one write"""
 
 
@@ -57,6 +57,11 @@ class PcapSink:
             else:
                 raise IndexError(f"packet {row} of a chunk names bytes or an interface that is not there")
 
+    @property
+    def packets(self) -> int:
+        """Packets written so far."""
+        return int(self._writer.tallies["packets"].sum())
+
     def flush(self) -> None:
         """Hand what was gathered to the output."""
         writer = self._writer
@@ -85,7 +90,7 @@ class PcapSink:
         self._link_type = interface.link_type
         longest = int(chunk.packets["captured"].max())
         self._snap_length = max(SNAP_LENGTH, interface.snap_length, longest)
-        self._output.write(file_header(self._link_type, self._snap_length))
+        self._output.write(file_header(self._link_type | fcs_length(interface), self._snap_length))
 
     def _admit(self, index: int, chunk: Chunk) -> None:
         interfaces = self._context.interfaces
@@ -111,6 +116,17 @@ class PcapSink:
         receipt.note(
             "time-clamped", "times that a pcap file cannot hold (1970 to 2106) were set to the nearest", writer.clamped
         )
+
+
+def fcs_length(interface: Interface) -> int:
+    """The bits of the header's link type that tell the length of the frame check sequence; 0 where it is not known."""
+    carried, at = interface.options, 0
+    while len(carried) - at >= 8:
+        code, length, bits = struct.unpack_from("<HHB", carried, at)
+        if (code, length) == (13, 1) and bits % 16 == 0:
+            return 1 << 26 | int(bits) // 16 << 28
+        at += 4 + length + -length % 4
+    return 0
 
 
 def file_header(link_type: int, snap_length: int) -> bytes:

@@ -29,7 +29,7 @@ from etwcap.sinks.output import Output
 SHB, IDB, ISB = 0x0A0D0D0A, 1, 5
 NANOSECONDS = 9
 """if_tsresol"""
-BUFFER = 1 << 20
+BUFFER = 2 << 20
 """bytes gathered for one write"""
 
 
@@ -84,6 +84,11 @@ class PcapngSink:
                 self._put_interface(int(packets["interface"][row]))
             else:
                 raise IndexError(f"packet {row} of a chunk names bytes, an interface or a comment that is not there")
+
+    @property
+    def packets(self) -> int:
+        """Packets written so far."""
+        return int(self._writer.tallies["packets"].sum())
 
     def flush(self) -> None:
         """Hand what was gathered to the output."""

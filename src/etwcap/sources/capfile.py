@@ -42,18 +42,24 @@ def compression(first: bytes) -> tuple[str, str] | None:
 class CaptureFileSource:
     """The packets of a pcap or pcapng file (protocol ``Source``).
 
-    ``source`` is a path or an open file descriptor (which stays open), also of a pipe; ``head`` are bytes that were
-    read from it before. Reads through one window of 1 MiB. Raises InputError, and NotATraceError where it is no
-    capture file.
+    ``source`` is a path or an open file descriptor (which stays open unless ``owns``), also of a pipe; ``head`` are
+    bytes that were read from it before. Reads through one window of 1 MiB. Raises InputError, and NotATraceError
+    where it is no capture file.
     """
 
     def __init__(
-        self, source: str | os.PathLike[str] | int, context: Context, *, name: str = "", head: bytes = b""
+        self,
+        source: str | os.PathLike[str] | int,
+        context: Context,
+        *,
+        name: str = "",
+        head: bytes = b"",
+        owns: bool = False,
     ) -> None:
         name = name or ("standard input" if source == 0 else str(source))
         self._context = context
         self._description = Description()
-        self._window = Window(source, name, head)
+        self._window = Window(source, name, head, owns=owns)
         try:
             self._reader = self._open(name)
         except BaseException:

@@ -14,8 +14,8 @@ CUSTOM, CUSTOM_NOT_COPIED = 0x00000BAD, 0x40000BAD
 COMMENT, HARDWARE, OS, APPLICATION = 1, 2, 3, 4
 _CUSTOM_OPTIONS = (2988, 2989, 19372, 19373)
 _OPTIONS_NOT_COPIED = (19372, 19373)
-_IDB_NUMBERS = {(8, 8): "Q", (10, 4): "i", (14, 8): "q", (16, 8): "Q", (17, 8): "Q"}
-"""(code, length) of interface options that are numbers: speed, tzone, tsoffset, txspeed, rxspeed"""
+_IDB_NUMBERS = {(8, 8): "Q", (10, 4): "i", (14, 8): "q", (16, 8): "Q", (17, 8): "Q", (19, 4): "i"}
+"""(code, length) of interface options that are numbers: speed, tzone, tsoffset, txspeed, rxspeed, tsoffset_ns"""
 
 
 @dataclass(slots=True)
@@ -73,24 +73,28 @@ def section_header(body: bytes, order: str) -> SectionHeader:
     return header
 
 
-def interface(body: bytes, order: str) -> tuple[Interface, int, int]:
-    """The interface of an Interface Description Block, its if_tsresol and its if_tsoffset (s).
+def interface(body: bytes, order: str) -> tuple[Interface, int, int, int]:
+    """The interface of an Interface Description Block, its if_tsresol, and what is to be added to
+    its times: if_tsoffset (s) and if_tsoffset_ns, the latter as 0 to 999,999,999.
 
     Options without a field of their own are carried in ``Interface.options``.
     """
     link_type, _, snap_length = struct.unpack_from(order + "HHI", body.ljust(8, b"\0"))
     face = Interface(link_type, snap_length=snap_length)
-    resolution, offset, carried = 6, 0, bytearray()
+    resolution, offset, nanos, carried = 6, 0, 0, bytearray()
     for code, value in options(body[8:], order):
         value = _little_endian(code, value, _IDB_NUMBERS) if order == ">" else value
         if code == 9 and len(value) == 1:
             resolution = value[0]
         elif code == 14 and len(value) == 8:
             (offset,) = struct.unpack("<q", value)
+        elif code == 19 and len(value) == 4:
+            (nanos,) = struct.unpack("<i", value)
         elif not _take(face, code, value) and code not in _OPTIONS_NOT_COPIED:
             carried += struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
     face.options = bytes(carried)
-    return face, resolution, offset
+    extra = nanos // 10**9
+    return face, resolution, min(max(offset + extra, -(2**63)), 2**63 - 1), nanos - extra * 10**9
 
 
 def _take(face: Interface, code: int, value: bytes) -> bool:

@@ -17,7 +17,9 @@ HEADER = 24
 MICROSECONDS, NANOSECONDS, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 """magic numbers; MODIFIED is Alexey Kuznetzov's variant with 8 more bytes in each record header"""
 FCS_PRESENT = 1 << 26
+"""in the header's link type: the upper 4 bits are the length of the frame check sequence in 16-bit words"""
 IF_FCSLEN = 13
+"""if_fcslen of a pcapng interface, in bits"""
 
 
 class PcapReader:
@@ -44,8 +46,8 @@ class PcapReader:
         description.resolution = index.scale
         self.interface = Interface(network & 0xFFFF, snap_length=min(snap_length, 2**31 - 1))
         if network & FCS_PRESENT:
-            octets = (network >> 28) * 2
-            self.interface.options = struct.pack("<HHB3x", IF_FCSLEN, 1, octets)
+            bits = (network >> 28) * 16
+            self.interface.options = struct.pack("<HHB3x", IF_FCSLEN, 1, bits)
         self._number = context.interfaces.add(self.interface)
 
     def chunks(self) -> Iterator[Chunk]:

@@ -50,8 +50,6 @@ class PcapngReader:
                 self._misfit()
             elif not self._block():
                 break
-        if stop is Stop.BROKEN and self._section == 0:
-            raise NotATraceError("the section header is broken", cause=f"{self._window.name}, offset 0, pcapng")
         index.rows = self._rows
 
     def chunks(self) -> Iterator[Chunk]:
@@ -125,6 +123,8 @@ class PcapngReader:
         magic = view[index.at + 8 : index.at + 12].tobytes()
         order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(magic)
         total = struct.unpack_from(f"{order or '<'}I", view.data, index.at + 4)[0]
+        if order is not None and self._section == 0:  # so that reading can go on behind a broken header
+            self._order, index.swapped = order, order == ">"
         if order is None or total < 28 or total % 4 or total > index.limit:
             index.need = 0
             return False
@@ -154,10 +154,10 @@ class PcapngReader:
         return True
 
     def _take_interface(self, body: bytes) -> None:
-        interface, resolution, offset = blocks.interface(body, self._order)
+        interface, resolution, offset, nanos = blocks.interface(body, self._order)
         ordinal = len(self.index.table)
         number = self._context.interfaces.add(interface, key=(self._key, ordinal, self._order, body))
-        row = np.array([(offset, interface.snap_length, number, resolution, [0] * 7)], INTERFACE)
+        row = np.array([(offset, interface.snap_length, number, resolution, [0] * 3, nanos)], INTERFACE)
         self.index.table = np.concatenate([self.index.table, row])
         step = _nanoseconds(resolution)
         known = self._description.resolution

@@ -20,10 +20,13 @@ LIMIT = 32 << 20
 class Window:
     """``view`` are the bytes that are there; ``base`` is the file offset of the first.
 
-    ``head`` are bytes that the caller has read already. Raises InputError where the input cannot be opened or read.
+    ``head`` are bytes that the caller has read already; ``owns`` closes a descriptor at the end. Raises InputError
+    where the input cannot be opened or read.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | int, name: str, head: bytes = b"") -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | int, name: str, head: bytes = b"", *, owns: bool = False
+    ) -> None:
         self.name = name
         self._buffer: NDArray[np.uint8] = np.empty(max(WINDOW, len(head)), np.uint8)
         self._buffer[: len(head)] = np.frombuffer(head, np.uint8)
@@ -31,7 +34,7 @@ class Window:
         self.base = 0
         self.ended = False
         try:
-            self._file = FileIO(source, closefd=not isinstance(source, int))
+            self._file = FileIO(source, closefd=owns or not isinstance(source, int))
             status = os.fstat(self._file.fileno())
         except OSError as error:
             raise InputError("the input cannot be opened", cause=f"{name}: {error.strerror or error}") from error
