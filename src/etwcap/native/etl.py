@@ -126,6 +126,11 @@ class Engine(Protocol):
     """ns since 1970 UTC: no later record is earlier"""
     bytes_read: int
 
+    @property
+    def guid_count(self) -> int:
+        """GUIDs met so far."""
+        ...
+
     def next(self) -> NDArray[Any] | None:
         """The next records (rows of RECORD), or None at the end. What came before is no longer valid."""
         ...
@@ -165,6 +170,7 @@ class Merge:
         self.buffer: NDArray[np.uint8] = np.empty(arena, np.uint8)  # touched only as far as it is used
         self.complete_to = -(2**63)
         self.bytes_read = 0
+        self.guid_count = len(guids)
         self._core = core
         self._guids = np.zeros((GUID_CAPACITY, 16), np.uint8)
         for ordinal, guid in enumerate(guids):
@@ -205,11 +211,12 @@ class Merge:
             raise MemoryError("the ETL engine's arena is too small for one record")
         self.complete_to = complete_to.value
         self.bytes_read = int(self._counters[2])
+        self.guid_count = int(self._counters[1])
         return self._records[:rows] if rows else None
 
     def guids(self) -> list[bytes]:
         """The GUIDs met so far, by ordinal."""
-        return [self._guids[ordinal].tobytes() for ordinal in range(int(self._counters[1]))]
+        return [self._guids[ordinal].tobytes() for ordinal in range(self.guid_count)]
 
     def issues(self) -> tuple[NDArray[Any], int]:
         """The issues kept and their number in all."""

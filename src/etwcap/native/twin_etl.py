@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -302,13 +303,13 @@ class TwinMerge:
         self._ordinals = {guid: ordinal for ordinal, guid in enumerate(guids)}
         self._issues: list[tuple[int, int, int, int]] = []
         bounds = [int(start) for start in chain_starts]
-        chains = [self._chain(first, last) for first, last in zip(bounds, bounds[1:], strict=False)]
+        chains = [self._chain(first, last) for first, last in itertools.pairwise(bounds)]
         self._merged = heapq.merge(*chains, key=lambda item: item[0])
         self._ahead = next(self._merged, None)
 
     def next(self) -> NDArray[Any] | None:
         """The next records, or None at the end."""
-        rows = []
+        rows: list[tuple[int, ...]] = []
         data = bytearray()
         while self._ahead is not None and len(rows) < self.ROWS:
             _, record, values = self._ahead
@@ -324,6 +325,11 @@ class TwinMerge:
         records = np.array(rows, RECORD)
         self.complete_to = 2**63 - 1 if self._ahead is None else int(records["time"][-1])
         return records
+
+    @property
+    def guid_count(self) -> int:
+        """GUIDs met so far."""
+        return len(self._guids)
 
     def guids(self) -> list[bytes]:
         """The GUIDs met so far, by ordinal."""

@@ -43,6 +43,11 @@ class Stage(Protocol):
 class Sink(Protocol):
     """Where packets go."""
 
+    @property
+    def packets(self) -> int:
+        """Packets written so far."""
+        ...
+
     def write(self, chunk: Chunk) -> None:
         """Take the packets of a chunk; its buffer is not touched afterwards."""
         ...

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etwcap.errors import InputError
 from etwcap.etl import layout
 from etwcap.etl.buffers import BufferTable, read_buffers
 from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
@@ -41,6 +38,9 @@ _RUNDOWN_DEPTH = 8
 """Buffers of each chain, from its end, that are looked at for the rundown at most."""
 
 
+_KERNEL_GROUPS = 256
+
+
 class Learner(Protocol):
     """Something that reads side facts out of events."""
 
@@ -64,17 +64,24 @@ class EventKind(NamedTuple):
 
 
 class EtlSource:
-    """An ETL file, or a pipe that gives one (spooled to a temporary file, for the merge reads in many places).
+    """An ETL file.
 
-    Raises InputError where the file cannot be opened or read and NotATraceError where it is no ETL file.
+    ``file`` is a path or the descriptor of a file that can be read at any place, which the source then closes. Raises OSError
+    where it cannot be opened or read and NotATraceError where it is no ETL file; ``sources.opening`` does both better.
     """
 
-    def __init__(self, path: str | os.PathLike[str], context: Context, *, count_events: bool = False) -> None:
-        self.name = os.fspath(path)
+    def __init__(
+        self, file: str | os.PathLike[str] | int, context: Context, *, name: str = "", count_events: bool = False
+    ) -> None:
+        self.name = name or str(file)
         self.context = context
-        self._descriptor = _open_seekable(self.name)
+        self._descriptor = file if isinstance(file, int) else os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._engine: Engine | None = None
         self._count_events = count_events
+        self.provider_guids: list[bytes] = []
+        """by ordinal, as far as met"""
+        self.provider_counts: dict[int, int] = {}
+        """records by provider ordinal (below 0: kernel group -1 - ordinal)"""
         self.event_counts: dict[EventKind, int] = {}
         """how often each kind of event came, packets included; only with ``count_events``"""
         try:
@@ -113,6 +120,8 @@ class EtlSource:
         self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
         self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
         self.metadata = EventMetadata(self.facts)
+        self.providers_seen = [False] * len(self.providers)
+        """which of them wrote anything"""
         self._seed = [provider.guid for provider in self.providers]
         self._seed += [guid for guid in (SystemFacts.guid, EventMetadata.guid) if guid not in self._seed]
         self.provider_guids = list(self._seed)
@@ -156,6 +165,7 @@ class EtlSource:
         for ordinal, provider in enumerate(self.providers):
             own = ordinals == ordinal
             if own.any():
+                self.providers_seen[ordinal] = True
                 own[own] = ~provider.packet_rows(records[own])
                 if own.any():
                     provider.learn(buffer, records[own])
@@ -175,7 +185,9 @@ class EtlSource:
         latest = -(2**63)
         try:
             while (records := engine.next()) is not None:
-                self.provider_guids = engine.guids() if len(self.provider_guids) != 0 else []
+                if engine.guid_count != len(self.provider_guids):
+                    self.provider_guids = engine.guids()
+                self._count_providers(records)
                 packets, events = self._split(engine.buffer, records)
                 latest = _mark_late(packets, latest)
                 yield Chunk(engine.buffer, packets, events, engine.complete_to)
@@ -184,7 +196,6 @@ class EtlSource:
                 provider.finish()
             yield Chunk(engine.buffer, PacketTable(0), EventTable(0), END_OF_TIME)
         finally:
-            self.provider_guids = engine.guids()
             engine.close()
 
     def _split(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, EventTable]:
@@ -198,6 +209,7 @@ class EtlSource:
             own = ordinals == ordinal
             if not own.any():
                 continue
+            self.providers_seen[ordinal] = True
             mine = records if own.all() else records[own]
             is_packet = provider.packet_rows(mine)
             if not is_packet.all():
@@ -221,7 +233,14 @@ class EtlSource:
             wanted = learner.wants(others)
             if wanted.any():
                 learner.learn(buffer, others[wanted])
+        self.context.receipt.events_read += len(others)
         return packets, _events(others)
+
+    def _count_providers(self, records: Records) -> None:
+        counts = np.bincount(records["provider"] + _KERNEL_GROUPS)
+        for place in np.flatnonzero(counts).tolist():
+            ordinal = place - _KERNEL_GROUPS
+            self.provider_counts[ordinal] = self.provider_counts.get(ordinal, 0) + int(counts[place])
 
     def _count(self, records: Records) -> None:
         key = (
@@ -306,53 +325,3 @@ def _machine(header: LogfileHeader) -> Machine:
         boot_time=unix_ns(header.boot_time) if header.boot_time else 0,
         bias_minutes=header.bias_minutes,
     )
-
-
-def _open_seekable(name: str) -> int:
-    """A descriptor that can be read at any place: of the file itself, or of a temporary copy of a pipe."""
-    try:
-        descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise InputError(f"cannot open {name}", cause=error.strerror or str(error), hint=_open_hint(error)) from error
-    try:
-        if Path(name).is_dir():
-            raise InputError(f"cannot read {name}", cause="it is a folder", hint="name the trace file inside it")
-        try:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        except OSError:
-            spooled = _spool(descriptor)
-        else:
-            return os.dup(descriptor) if name == "-" else descriptor
-    except BaseException:
-        if name != "-":
-            os.close(descriptor)
-        raise
-    if name != "-":
-        os.close(descriptor)
-    return spooled
-
-
-def _open_hint(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "check the path"
-    if isinstance(error, PermissionError):
-        return "a running session keeps its file locked: stop it first (pktmon stop, netsh trace stop)"
-    return ""
-
-
-def _spool(descriptor: int) -> int:
-    with tempfile.TemporaryFile() as copy:
-        while data := os.read(descriptor, 1 << 20):
-            copy.write(data)
-        copy.flush()
-        return os.dup(copy.fileno())
-
-
-def is_etl(start: bytes) -> bool:
-    """Whether the first bytes of a file are those of an ETL file."""
-    from etwcap.etl.logfile import looks_like_etl
-
-    return looks_like_etl(start)
-
-
-__all__: Sequence[str] = ["EtlSource", "EventKind", "is_etl"]

@@ -1,0 +1,313 @@
+"""``convert``: inputs through stages into one file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etwcap._version import __version__
+from etwcap.errors import NothingToWriteError, UsageError
+from etwcap.native import backend
+from etwcap.packets import Context, Description, Receipt
+from etwcap.pipeline.merge import MergedSource
+from etwcap.pipeline.protocols import Sink, Source, Stage
+from etwcap.pipeline.run import Staged, pump
+from etwcap.repair.evidence import EvidenceStage
+from etwcap.repair.selection import InterfaceSelection
+from etwcap.repair.sightings import SightingStage
+from etwcap.repair.wifi import WifiStage
+from etwcap.sinks.output import Output, ReaderGone
+from etwcap.sinks.pcap import PcapSink
+from etwcap.sinks.pcapng import PcapngSink, Section
+from etwcap.sources.absence import why_no_packets
+from etwcap.sources.etl import EtlSource
+from etwcap.sources.opening import FileSource, open_source
+
+REPAIRS = ("wifi",)
+"""Names that ``repair`` knows."""
+
+_FORMATS = {".pcapng": "pcapng", ".pcap": "pcap", ".cap": "pcap"}
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """How a conversion goes; the defaults are those of the command line."""
+
+    appearances: str = "wire"
+    """wire, all, first, or the name or id of a component"""
+    drops: bool = True
+    """keep frames that exist only as drop reports"""
+    ethernet: bool = False
+    """turn 802.11 data frames into the Ethernet frames that the stack saw"""
+    repair: str = "auto"
+    """auto, all, none, or names separated by commas; -name takes one out"""
+    format: str | None = None
+    """pcapng or pcap; None: what the output's suffix says, else pcapng"""
+    interfaces: tuple[str, ...] = ()
+    """only packets of these interfaces (names or Windows' indexes)"""
+    hash: bool = False
+    """put the inputs' SHA-256 into the section comment and the receipt"""
+    evidence: tuple[str, ...] = ()
+    """"comments": why a packet was changed, in its comment"""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a conversion did."""
+
+    output: Path | None
+    """None: standard output, or no output because no packet survived the damage"""
+    receipt: Receipt
+    descriptions: list[Description]
+    exit_code: int
+    """0, or 4: an input is damaged"""
+    format: str = "pcapng"
+    interfaces: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: times in ns since 1970 UTC."""
+        return {
+            "etwcap": __version__,
+            "output": str(self.output) if self.output else None,
+            "format": self.format,
+            "exit_code": self.exit_code,
+            "backend": self.receipt.backend,
+            "packets_read": self.receipt.packets_read,
+            "packets_written": self.receipt.packets_written,
+            "bytes_written": self.receipt.bytes_written,
+            "first_time_ns": self.receipt.first_time,
+            "last_time_ns": self.receipt.last_time,
+            "notes": [asdict(note) for note in self.receipt.notes.values()],
+            "interfaces": self.interfaces,
+            "inputs": [_description(description) for description in self.descriptions],
+        }
+
+
+def convert(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    options: ConvertOptions = ConvertOptions(),  # noqa: B008 - frozen
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Write the packets of the inputs, merged in time, into ``output`` ("-": standard output; None: the first input's stem).
+
+    Raises an EtwcapError: NothingToWriteError where the inputs are intact but no packet is left, NotATraceError, InputError,
+    OutputError, UsageError. A damaged input raises nothing: the outcome's exit code is 4. ``output`` None is the first input's stem with
+    the format's suffix in the current folder, which is never replaced (OutputError).
+    """
+    if not inputs:
+        raise UsageError("no input", hint="etwcap convert trace.etl")
+    repairs = parse_repairs(options.repair)
+    context = Context()
+    context.receipt.backend = backend()
+    with ExitStack() as stack:
+        sources: list[FileSource] = []
+        for name in inputs:
+            source = open_source(name, context)
+            stack.callback(source.close)
+            sources.append(source)
+            context.descriptions.append(source.describe())
+        if options.hash:
+            for description in context.descriptions:
+                _hash(description)
+        kind = options.format or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
+        target = Path(Path(os.fspath(inputs[0])).stem + "." + kind) if output is None else output
+        out = Output(os.fspath(target), inputs=[os.fspath(name) for name in inputs if os.fspath(name) != "-"])
+        if output is None and out.path is not None and out.path.exists():
+            out.abort()
+            raise UsageError(f"{target} exists", hint=f"-w {target} replaces it")
+        selection = InterfaceSelection(context, options.interfaces) if options.interfaces else None
+        try:
+            sink = _sink(kind, out, context)
+            flow = _flow(sources, context, options, repairs, selection)
+            pump(flow, sink, progress)
+            if sink.packets:
+                sink.finish()
+        except ReaderGone:
+            out.abort()
+            context.receipt.note("reader-gone", "the reader of the output went away before the end")
+        except BaseException:
+            out.abort()
+            raise
+        return _outcome(context, sources, out, kind, options, selection)
+
+
+def parse_repairs(text: str) -> frozenset[str]:
+    """The repairs that a ``--repair`` value asks for. Raises UsageError for a name that does not exist."""
+    chosen: set[str] = set()
+    for position, word in enumerate(name.strip() for name in text.split(",")):
+        bare = word.removeprefix("-")
+        if position == 0 and word in ("auto", "all", "none"):
+            chosen = set() if word == "none" else set(REPAIRS)
+        elif bare not in REPAIRS:
+            raise UsageError(f"there is no repair {word!r}", cause=f"repair {text}", hint=f"there is: {', '.join(REPAIRS)}")
+        elif word.startswith("-"):
+            chosen = (set(REPAIRS) if position == 0 else chosen) - {bare}
+        else:
+            chosen.add(bare)
+    return frozenset(chosen)
+
+
+def etl_stages(context: Context, appearances: str, *, drops: bool, ethernet: bool, repairs: frozenset[str]) -> list[Stage]:
+    """What an ETL source's packets go through before anything else."""
+    return [
+        SightingStage(context, appearances, drops),
+        WifiStage(context, ethernet=ethernet, clear_protected="wifi" in repairs),
+    ]
+
+
+def _flow(
+    sources: Sequence[FileSource],
+    context: Context,
+    options: ConvertOptions,
+    repairs: frozenset[str],
+    selection: InterfaceSelection | None,
+) -> Source:
+    flows: list[Source] = []
+    for source in sources:
+        stages: list[Stage] = []
+        if isinstance(source, EtlSource):
+            stages = etl_stages(
+                context, options.appearances, drops=options.drops, ethernet=options.ethernet, repairs=repairs
+            )
+        elif options.ethernet:
+            stages = [WifiStage(context, ethernet=True, clear_protected=False)]
+        flows.append(Staged(source, stages) if stages else source)
+    flow = flows[0] if len(flows) == 1 else MergedSource(flows)
+    common: list[Stage] = []
+    if selection is not None:
+        common.append(selection)
+    if "comments" in options.evidence:
+        common.append(EvidenceStage(context))
+    return Staged(flow, common) if common else flow
+
+
+def _sink(kind: str, out: Output, context: Context) -> Sink:
+    if kind == "pcap":
+        return PcapSink(out, context)
+    return PcapngSink(out, context, section=_section(context.descriptions))
+
+
+def _section(descriptions: Sequence[Description]) -> Section:
+    """What the section header says of the machine and of every input."""
+    machine = descriptions[0].machine
+    comments = [comment for description in descriptions for comment in description.comments]
+    return Section(
+        hardware=_hardware(descriptions[0]),
+        os=" ".join(part for part in (machine.os_name, f"({machine.os_version})" if machine.os_version else "") if part),
+        application=f"etwcap {__version__}",
+        comments=comments + [_comment(description) for description in descriptions],
+    )
+
+
+def _hardware(description: Description) -> str:
+    machine = description.machine
+    parts = [machine.hardware] if machine.hardware else []
+    if machine.processors:
+        parts.append(f"{machine.processors} processor" + ("s" if machine.processors > 1 else ""))
+    if machine.cpu_mhz:
+        parts.append(f"{machine.cpu_mhz} MHz")
+    if machine.architecture:
+        parts.append(machine.architecture)
+    return ", ".join(parts)
+
+
+def _comment(description: Description) -> str:
+    facts = description.inputs[0]
+    name = "standard input" if facts.name == "standard input" else Path(facts.name).name
+    lines = [f"input: {name}, {facts.size} bytes" if facts.size else f"input: {name}"]
+    if facts.sha256:
+        lines.append(f"SHA-256: {facts.sha256}")
+    session = description.session
+    if session is not None:
+        lines.append(f"session: {session.name or '(no name)'}")
+        if description.machine.computer_name:
+            lines.append(f"computer: {description.machine.computer_name}")
+        losses = description.losses
+        lost = f"lost: {losses.events} events, {losses.buffers} buffers"
+        if losses.sequence_gaps:
+            lost += f", {losses.sequence_gaps} buffers missing by their numbers"
+        lines.append(lost)
+        if losses.unclosed:
+            lines.append("the session was never closed")
+        elif losses.missing_end:
+            lines.append("the end of the trace is missing")
+        if losses.partial_first:
+            lines.append("circular trace: the oldest events were overwritten")
+    return "\n".join(lines)
+
+
+def _hash(description: Description) -> None:
+    for facts in description.inputs:
+        try:
+            with open(facts.name, "rb") as file:
+                facts.sha256 = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+        except OSError:
+            continue  # a pipe: its bytes come only once
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    while data := file.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _outcome(
+    context: Context,
+    sources: Sequence[FileSource],
+    out: Output,
+    kind: str,
+    options: ConvertOptions,
+    selection: InterfaceSelection | None,
+) -> Outcome:
+    receipt = context.receipt
+    damaged = any(description.damage_count for description in context.descriptions)
+    output = out.path
+    if not receipt.packets_written and "reader-gone" not in receipt.notes:
+        out.abort()
+        if not damaged:
+            raise _nothing_to_write(sources, context, options, selection)
+        output = None
+    interfaces = [
+        {"name": i.name, "description": i.description, "link_type": i.link_type, "index": i.if_index, "tap": i.tap}
+        for i in context.interfaces
+    ]
+    return Outcome(output, receipt, context.descriptions, 4 if damaged else 0, kind, interfaces)
+
+
+def _nothing_to_write(
+    sources: Sequence[FileSource], context: Context, options: ConvertOptions, selection: InterfaceSelection | None
+) -> NothingToWriteError:
+    names = ", ".join(description.inputs[0].name for description in context.descriptions)
+    if context.receipt.packets_read:
+        if selection is not None and selection.left_out:
+            known = ", ".join(sorted({interface.name for interface in context.interfaces}))
+            return NothingToWriteError(
+                f"no packet of {names} is on {' or '.join(options.interfaces)}",
+                cause=f"{context.receipt.packets_read:,} packet events on: {known}",
+                hint="name one of these with -i",
+            )
+        return NothingToWriteError(
+            f"none of the {context.receipt.packets_read:,} packet events of {names} was kept",
+            cause=f"--appearances {options.appearances}" + ("" if options.drops else " --no-drops"),
+            hint="--appearances all keeps every sighting",
+        )
+    if len(sources) == 1:
+        absence = why_no_packets(sources[0])
+        return NothingToWriteError(f"no packets in {names}", cause=absence.reason, hint=absence.hint)
+    return NothingToWriteError(
+        f"no packets in {names}", cause="none of the inputs has any", hint="etwcap info tells what is in each"
+    )
+
+
+def _description(description: Description) -> dict[str, Any]:
+    facts = asdict(description)
+    facts["comments"] = description.comments
+    return facts
