@@ -1,0 +1,94 @@
+"""Makes the inputs that fuzzing starts from: ``python fuzz/make_seeds.py`` rewrites fuzz/seeds.
+
+A seed is what a target takes: one byte (capfile: two) that chooses how it is read, then the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from etwcap.etl import build
+from etwcap.etl.writer import EtlWriter, LogfileSettings
+from etwcap.native.xpress_encode import xpress_encode
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+import pcapng_build  # noqa: E402
+
+PROVIDER = uuid.UUID("4d4f80d9-c8bd-4d73-bb5b-19c90402c5ac")
+
+
+def etl_seeds() -> dict[str, bytes]:
+    kinds = {
+        "plain": LogfileSettings(processors=2, buffer_size=1024),
+        "relogged": LogfileSettings(processors=2, buffer_size=1024, relogged=True),
+        "compressed": LogfileSettings(processors=2, buffer_size=2048, relogged=True, compressed=True),
+        "unclosed": LogfileSettings(processors=1, buffer_size=1024, closed=False),
+        "system-time": LogfileSettings(processors=1, buffer_size=1024, clock_type=2, one_stream=True),
+    }
+    return {name: bytes([number]) + etl_file(settings) for number, (name, settings) in enumerate(kinds.items())}
+
+
+def etl_file(settings: LogfileSettings) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seed.etl"
+        with EtlWriter(path, dataclasses.replace(settings, log_file_name="s.etl")) as writer:
+            for number, record in enumerate(every_kind(settings.first_stamp)):
+                writer.add(number % settings.processors, record)
+        return path.read_bytes()
+
+
+def every_kind(stamp: int) -> list[bytes]:
+    """A record of every header, at times that rise."""
+    times = iter(range(stamp, stamp + 1000, 10))
+    return [
+        build.event_record(PROVIDER, 160, b"payload" * 3, time=next(times)),
+        build.event_record(PROVIDER, 170, b"", time=next(times), extended=[(11, b"\x08\x00\x00event\x00\x00")]),
+        build.event_record(PROVIDER, 1, b"x", time=next(times), pointer_size=4),
+        build.full_header_record(PROVIDER, 32, b"classic", time=next(times)),
+        build.instance_record(PROVIDER, 1, b"", time=next(times)),
+        build.system_record(0x0B01, b"system", time=next(times)),
+        build.compact_record(0x0050, b"", time=next(times)),
+        build.perfinfo_record(0x0F2E, b"perf", time=next(times), counters=[1, 2]),
+        build.message_record(10, b"message", guid=PROVIDER, sequence=1, time=next(times), owner=(4, 8)),
+        build.error_record(b"error"),
+    ]
+
+
+def capfile_seeds() -> dict[str, bytes]:
+    data = bytes(range(40))
+    seeds = {}
+    for order, bits in (("<", 0), (">", 2)):
+        blocks = (
+            pcapng_build.packet(order, 0, 1, data)
+            + pcapng_build.packet(order, 1, 2**63, data, (2, b"\0\0\0\1"), (1, b"text"), original=1500)
+            + pcapng_build.old_packet(order, 2, 3, data)
+            + pcapng_build.simple_packet(order, data, 1500)
+        )
+        name = {"<": "little", ">": "big"}[order]
+        seeds[f"pcapng-{name}"] = bytes([bits, 0x8A]) + blocks
+        pcap = pcapng_build.pcap(order, 0xA1B2C3D4, 1, (1, 2, data, 40), (3, 4, data, 1500))
+        seeds[f"pcap-{name}"] = bytes([bits | 1, 6]) + pcap[24:]
+    return seeds
+
+
+def xpress_seeds() -> dict[str, bytes]:
+    text = b"the packet at many points of the stack, " * 40
+    return {"text": b"\x20" + xpress_encode(text), "zeros": b"\x80" + xpress_encode(bytes(9000))}
+
+
+def main() -> None:
+    for target, seeds in {"etl": etl_seeds(), "capfile": capfile_seeds(), "xpress": xpress_seeds()}.items():
+        folder = HERE / "seeds" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
