@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, ip_address
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.etl.layout import MIB_IF_ROW2
 from etwcap.etl.records import Records
 from etwcap.etl.values import Cursor, PayloadError, ansi_text, guid_bytes, guid_text, utf16_text
 from etwcap.providers.base import NetworkCard, Service, TraceFacts
@@ -35,22 +36,8 @@ _FAMILIES = {
 _WINDOWS_11 = 22000
 """First build of Windows 11, whose registry still calls itself Windows 10."""
 
-_MIB_IF_ROW2 = np.dtype(
-    {
-        "names": [
-            "luid", "index", "guid", "alias", "description", "mac_length", "mac", "permanent_mac", "mtu", "type",
-            "media_type", "physical_medium", "bits", "oper_status", "transmit_speed", "receive_speed",
-        ],
-        "formats": [
-            "<u8", "<u4", "V16", "V514", "V514", "<u4", "V32", "V32", "<u4", "<u4", "<u4", "<u4", "u1", "<u4", "<u8",
-            "<u8",
-        ],
-        "offsets": [0, 8, 12, 28, 542, 1056, 1060, 1092, 1124, 1128, 1136, 1140, 1152, 1156, 1192, 1200],
-        "itemsize": 1352,
-    }
-)  # fmt: skip
-"""The fields used of MIB_IF_ROW2 (netioapi.h, 64-bit layout)."""
 _IS_HARDWARE, _IS_FILTER = 0x01, 0x02
+"""Bits of InterfaceAndOperStatusFlags in MIB_IF_ROW2."""
 
 
 class SystemFacts:
@@ -120,29 +107,29 @@ class SystemFacts:
             self.facts.volumes[nt_path] = dos_path
 
     def _network_interface(self, payload: bytes) -> None:
-        if len(payload) < _MIB_IF_ROW2.itemsize:
+        if len(payload) < MIB_IF_ROW2.itemsize:
             raise PayloadError(f"a network interface of {len(payload)} bytes")
-        row = np.frombuffer(payload, _MIB_IF_ROW2, 1)[0]
-        length = min(int(row["mac_length"]), 32)
-        bits = int(row["bits"])
+        row = np.frombuffer(payload, MIB_IF_ROW2, 1)[0]
+        length = min(int(row["physical_address_length"]), 32)
+        bits = int(row["flags"])
         self._add_card(
             NetworkCard(
-                index=int(row["index"]),
+                index=int(row["interface_index"]),
                 alias=utf16_text(row["alias"].tobytes()),
                 description=utf16_text(row["description"].tobytes()),
-                mac=row["mac"].tobytes()[:length],
-                permanent_mac=row["permanent_mac"].tobytes()[:length],
-                luid=int(row["luid"]),
-                guid=guid_text(row["guid"].tobytes()),
+                mac=row["physical_address"].tobytes()[:length],
+                permanent_mac=row["permanent_physical_address"].tobytes()[:length],
+                luid=int(row["interface_luid"]),
+                guid=guid_text(row["interface_guid"].tobytes()),
                 mtu=int(row["mtu"]),
                 type=int(row["type"]),
                 media_type=int(row["media_type"]),
-                physical_medium=int(row["physical_medium"]),
+                physical_medium=int(row["physical_medium_type"]),
                 is_filter=bool(bits & _IS_FILTER),
                 is_hardware=bool(bits & _IS_HARDWARE),
                 oper_status=int(row["oper_status"]),
-                transmit_speed=int(row["transmit_speed"]),
-                receive_speed=int(row["receive_speed"]),
+                transmit_speed=int(row["transmit_link_speed"]),
+                receive_speed=int(row["receive_link_speed"]),
             )
         )
 
