@@ -513,3 +513,25 @@ def test_rows_beyond_one_chunk_come_in_the_next(tmp_path: Path, backend: str, mo
         sizes = [len(chunk.packets) for chunk in source.chunks()]
     assert sizes == [7, 7, 6, 0]
     assert np.array_equal(read(path).column("time"), np.arange(20) * 1000)
+
+
+def test_side_blocks_without_packets_do_not_gather_in_memory(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capfile_pcapng, "SIDE_BYTES", 1000)
+    path = stored(tmp_path / "a.pcapng", section("<"), *(block("<", 0xBAD, bytes(400)) for _ in range(10)))
+    with closing(CaptureFileSource(path, Context())) as source:
+        sizes = [len(chunk.side_blocks) for chunk in source.chunks()]
+    assert sum(sizes) == 10
+    assert max(sizes) <= 4
+
+
+def test_more_interfaces_than_any_machine_has_are_damage(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capfile_pcapng, "MOST_INTERFACES", 20)
+    path = stored(tmp_path / "a.pcapng", section("<"), *[interface("<", 1)] * 21, packet("<", 19, 1, FRAME))
+    got = read(path)
+    assert got.column("interface") == [19]
+    assert len(got.context.interfaces) == 20
+    assert "more than 20 interfaces" in got.damage[0]

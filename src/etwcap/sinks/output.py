@@ -22,7 +22,7 @@ from etwcap.errors import OutputError
 _GONE = {errno.EPIPE, errno.ECONNRESET} | ({errno.EINVAL} if sys.platform == "win32" else set())
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 _STDOUT = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
-_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: the reader of a pipe has seen enough
@@ -45,6 +45,7 @@ class Output:
         """bytes so far"""
         self._part: str | None = None
         self._fd = -1
+        self._owned = True
         if self.name in _STDOUT:
             self._open_stdout()
             return
@@ -71,7 +72,7 @@ class Output:
             import msvcrt
 
             msvcrt.setmode(1, os.O_BINARY)
-        self._fd = 1
+        self._fd, self._owned = 1, False
 
     def _open(self, path: str, how: int) -> None:
         try:
@@ -137,7 +138,7 @@ class Output:
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd > 2:
+        if fd >= 0 and self._owned:
             os.close(fd)
 
     def _failure(self, error: OSError, what: str) -> OutputError:

@@ -31,6 +31,8 @@ NANOSECONDS = 9
 """if_tsresol"""
 BUFFER = 2 << 20
 """bytes gathered for one write"""
+WAITING = 16 << 20
+"""bytes of side blocks that are held back for the first packet"""
 
 
 @dataclass(slots=True)
@@ -46,8 +48,9 @@ class Section:
 class PcapngSink:
     """Writes the packets of a run into one pcapng section (protocol ``Sink``).
 
-    Nothing is written before the first packet, or ``finish``. Raises OutputError, ReaderGone, and IndexError for a
-    row whose bytes lie outside its chunk. At the end the receipt gets packets, bytes and times.
+    Nothing is written before the first packet (or 16 MiB of side blocks), or ``finish``. Raises OutputError,
+    ReaderGone, and IndexError for a row whose bytes lie outside its chunk. At the end the receipt gets packets, bytes
+    and times.
     """
 
     def __init__(self, output: Output, context: Context, *, section: Section | None = None) -> None:
@@ -56,6 +59,7 @@ class PcapngSink:
         self._section = section or Section()
         self._writer = epb_writer(BUFFER, Mark.PROCESS_TRUSTED)
         self._waiting: list[SideBlock] = []
+        self._waiting_bytes = 0
         self._order: list[int] = []
         self._told: dict[int, dict[str, str]] = {}
         self._begun = False
@@ -63,8 +67,9 @@ class PcapngSink:
     def write(self, chunk: Chunk) -> None:
         """Append the chunk's side blocks, then its packets."""
         self._waiting += chunk.side_blocks
+        self._waiting_bytes += sum(len(side.body) for side in chunk.side_blocks)
         rows = len(chunk.packets)
-        if rows == 0:
+        if rows == 0 and self._waiting_bytes <= WAITING:
             return
         self._begin()
         packets = chunk.packets
@@ -126,6 +131,7 @@ class PcapngSink:
         for side in self._waiting:
             self._put(block(side.block_type, side.body))
         self._waiting.clear()
+        self._waiting_bytes = 0
 
     def _put_interface(self, index: int) -> None:
         interface = self._context.interfaces[index]

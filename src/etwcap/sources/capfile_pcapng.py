@@ -17,6 +17,10 @@ from etwcap.sources.capfile_window import Window
 SHB = 0x0A0D0D0A
 LONGEST_FOUND = 1 << 19
 """the longest block that a search after damage believes"""
+MOST_INTERFACES = 1 << 16
+MOST_COMMENTS = 256
+SIDE_BYTES = 1 << 20
+"""side blocks that wait for a packet, at most"""
 
 
 class PcapngReader:
@@ -29,8 +33,10 @@ class PcapngReader:
         self._description = description
         self._order = "<"
         self._section = 0
+        self._faces = np.zeros(16, INTERFACE)
         self._key = object()
         self._side: list[SideBlock] = []
+        self._side_bytes = 0
         self._counted: dict[tuple[int, int], blocks.Statistics] = {}
         self._rows = index.rows
         description.resolution = 0
@@ -48,7 +54,7 @@ class PcapngReader:
         while (stop := index.pcapng(self._window.view)) in (Stop.BLOCK, Stop.MISFIT):
             if stop is Stop.MISFIT:
                 self._misfit()
-            elif not self._block():
+            elif not self._block() or self._side_bytes > SIDE_BYTES:
                 break
         index.rows = self._rows
 
@@ -62,6 +68,8 @@ class PcapngReader:
                 if index.row and self._is_side_block():
                     yield self._chunk()
                 if self._block():
+                    if self._side_bytes > SIDE_BYTES:
+                        yield self._chunk()
                     continue
                 stop = Stop.MORE if index.need else Stop.BROKEN
             if stop is Stop.MISFIT:
@@ -77,13 +85,13 @@ class PcapngReader:
                     index.at = 0
                 elif index.at == window.view.size or not self._resume("the file ends inside a block"):
                     break
-        last = Chunk(np.empty(0, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME, self._side)
-        self._side = []
+        last = self._chunk()
+        last.complete_to = END_OF_TIME
         yield last
 
     def _chunk(self) -> Chunk:
         rows = self.index.row
-        side, self._side = self._side, []
+        side, self._side, self._side_bytes = self._side, [], 0
         table = PacketTable(rows, **self.index.take())
         return Chunk(self._window.view, table, EventTable(0), self.index.latest, side)
 
@@ -108,6 +116,7 @@ class PcapngReader:
             self._context.receipt.note("left-out", "custom blocks that forbid to be copied were left out")
         elif (side := blocks.side_block(kind, body, self._order)) is not None:
             self._side.append(side)
+            self._side_bytes += len(side.body)
         else:
             what = f"a block of type 0x{kind:08X} whose byte order cannot be changed was left out"
             self._damage(self._place(), what, index.need, severity="unknown")
@@ -146,7 +155,9 @@ class PcapngReader:
         index.table = np.empty(0, INTERFACE)
         self._section += 1
         description = self._description
-        description.comments += [comment for comment in header.comments if comment not in description.comments]
+        for comment in header.comments:
+            if comment not in description.comments and len(description.comments) < MOST_COMMENTS:
+                description.comments.append(comment)
         description.machine.hardware = description.machine.hardware or header.hardware
         description.machine.os_name = description.machine.os_name or header.os
         description.capture_application = description.capture_application or header.application
@@ -154,11 +165,16 @@ class PcapngReader:
         return True
 
     def _take_interface(self, body: bytes) -> None:
-        interface, resolution, offset, nanos = blocks.interface(body, self._order)
         ordinal = len(self.index.table)
+        if ordinal == MOST_INTERFACES:
+            self._damage(self._place(), f"more than {MOST_INTERFACES:,} interfaces in a section", len(body) + 12)
+            return
+        interface, resolution, offset, nanos = blocks.interface(body, self._order)
         number = self._context.interfaces.add(interface, key=(self._key, ordinal, self._order, body))
-        row = np.array([(offset, interface.snap_length, number, resolution, [0] * 3, nanos)], INTERFACE)
-        self.index.table = np.concatenate([self.index.table, row])
+        if ordinal == len(self._faces):
+            self._faces = np.concatenate([self._faces, np.zeros(ordinal, INTERFACE)])
+        self._faces[ordinal] = (offset, interface.snap_length, number, resolution, [0] * 3, nanos)
+        self.index.table = self._faces[: ordinal + 1]
         step = _nanoseconds(resolution)
         known = self._description.resolution
         self._description.resolution = min(known, step) if known else step

@@ -53,7 +53,7 @@ class Window:
         """
         left = self._fill - start
         if need > self._buffer.size:
-            grown = np.empty(min(max(need, 2 * self._buffer.size), max(need, LIMIT)), np.uint8)
+            grown = np.empty(2 * need, np.uint8)  # twice: sliding on to the next such block moves no more than it reads
             grown[:left] = self._buffer[start : self._fill]
             self._buffer = grown
         elif start:
