@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from command_line import etwcap
+from command_line import etwcap, etwcap_process
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample-pktmon.etl"
 
@@ -85,23 +84,14 @@ def test_several_inputs_are_merged_in_time(here: Path) -> None:
 
 def test_the_same_input_gives_the_same_bytes_wherever_they_go(here: Path) -> None:
     etwcap("convert", "one.pcap", "-w", "out.pcapng", cwd=here)
-    with (here / "pipe.pcapng").open("wb") as pipe:
-        done = subprocess.run(
-            [sys.executable, "-m", "etwcap", "convert", str(here / "one.pcap"), "-w", "-"],
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
+    done = etwcap_process("convert", here / "one.pcap", "-w", "-")
     assert done.stderr.startswith(b"stdout: 2 packets, ")
-    assert (here / "pipe.pcapng").read_bytes() == (here / "out.pcapng").read_bytes()
+    assert done.stdout == (here / "out.pcapng").read_bytes()
 
 
 def test_standard_input_is_an_input(here: Path) -> None:
     with (here / "one.pcap").open("rb") as pipe:
-        subprocess.run(
-            [sys.executable, "-m", "etwcap", "convert", "-", "-w", str(here / "out.pcap"), "-q"], stdin=pipe, check=True
-        )
+        etwcap_process("convert", "-", "-w", here / "out.pcap", "-q", stdin=pipe.fileno())
     assert (here / "out.pcap").read_bytes() == (here / "one.pcap").read_bytes()
 
 
@@ -140,12 +130,7 @@ def test_json_goes_to_stdout_and_beside_packets_to_stderr(here: Path) -> None:
     done = etwcap("convert", "one.pcap", "-w", "out.pcapng", "--json", cwd=here)
     told = json.loads(done.stdout)
     assert (told["packets_written"], told["output"], done.stderr) == (2, "out.pcapng", "")
-    beside = subprocess.run(
-        [sys.executable, "-m", "etwcap", "convert", str(here / "one.pcap"), "-w", "-", "--json"],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    beside = etwcap_process("convert", here / "one.pcap", "-w", "-", "--json")
     assert json.loads(beside.stderr)["packets_written"] == 2
 
 
@@ -203,20 +188,13 @@ def test_a_missing_folder_is_told_in_three_lines(here: Path) -> None:
 
 
 def test_a_reader_that_went_away_is_no_failure(here: Path) -> None:
-    (here / "one.pcap").write_bytes(pcap(list(range(100_000))))
-    convert = subprocess.Popen(
-        [sys.executable, "-m", "etwcap", "convert", str(here / "one.pcap"), "-w", "-"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-    )
-    assert convert.stdout is not None
-    assert convert.stderr is not None
-    convert.stdout.read(4)
-    convert.stdout.close()
-    errors = convert.stderr.read().decode()
-    convert.stderr.close()
-    assert (convert.wait(), "Traceback" in errors, "went away" in errors) == (0, False, True)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = etwcap_process("convert", here / "one.pcap", "-w", "-", stdout=writing)
+    finally:
+        os.close(writing)
+    assert (done.returncode, b"Traceback" in done.stderr, b"went away" in done.stderr) == (0, False, True)
 
 
 def test_progress_can_be_asked_for(here: Path) -> None:

@@ -20,7 +20,7 @@ def conversion_lines(outcome: Outcome, *, to_stdout: bool = False) -> list[str]:
     """The summary of a conversion: what was written, what was changed, what is lost or damaged."""
     receipt = outcome.receipt
     lines = [_written(outcome, to_stdout)]
-    lines += [f"  {shown(note.text)} ({note.count:,})" for note in receipt.notes.values()]
+    lines += [f"  {shown(note.text)}: {note.count:,}" for note in receipt.notes.values()]
     for description in outcome.descriptions:
         name = description.inputs[0].name if len(outcome.descriptions) > 1 and description.inputs else ""
         of_input = f" ({shown(name)})" if name else ""
