@@ -1,0 +1,73 @@
+"""``python -m benchmarks``: make the traces, measure, print the table."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks import cases
+from benchmarks.table import report
+
+QUICK = 1 / 50
+CASES = ("full", "small", "pktmon", "file", "help", "memory")
+RESULTS = Path(__file__).with_name("results.md")
+
+
+def _default_folder() -> Path:
+    tmpfs = Path("/dev/shm")
+    return (tmpfs if tmpfs.is_dir() else Path("build")) / "etwcap-bench"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Speed and memory of etwcap, against rivals."
+    )
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"which ones (default: all): {', '.join(CASES)}")
+    parser.add_argument(
+        "--dir", type=Path, default=_default_folder(), help="where traces lie while measured (%(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="alternating pairs (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a fiftieth of the size, one pair: to see that it runs")
+    parser.add_argument("--big", action="store_true", help="also 20 GB of plain buffers: --dir must have room for them")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} too")
+    arguments = parser.parse_args()
+    for name in arguments.cases:
+        if name not in CASES:
+            parser.error(f"no case {name!r}; there are {', '.join(CASES)}")
+    return arguments
+
+
+def main() -> int:
+    """Exit code 1 if a goal was missed in a run of full size."""
+    arguments = _arguments()
+    chosen = arguments.cases or CASES
+    rounds, scale = (1, QUICK) if arguments.quick else (arguments.rounds, 1.0)
+    arguments.dir.mkdir(parents=True, exist_ok=True)
+    bench = cases.Bench(arguments.dir, rounds=rounds, scale=scale, say=lambda text: print(text, file=sys.stderr))
+    results: list[cases.Result] = []
+    try:
+        for name, measure in (
+            ("full", cases.full_frames),
+            ("small", cases.small_frames),
+            ("pktmon", cases.pktmon),
+            ("file", cases.small_file),
+            ("help", cases.starting),
+        ):
+            if name in chosen:
+                results += measure(bench)
+        if "memory" in chosen:
+            results += cases.memory(bench, big_plain=arguments.big)
+    finally:
+        shutil.rmtree(arguments.dir)
+    page = report(results, rounds=rounds, scale=scale, folder=arguments.dir)
+    print(page)
+    if arguments.save:
+        RESULTS.write_text(page)
+    missed = any(not goal.reached for result in results for goal in result.goals)
+    return int(missed and not arguments.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
