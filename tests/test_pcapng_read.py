@@ -535,3 +535,31 @@ def test_more_interfaces_than_any_machine_has_are_damage(
     assert got.column("interface") == [19]
     assert len(got.context.interfaces) == 20
     assert "more than 20 interfaces" in got.damage[0]
+
+
+def test_a_big_endian_file_comes_out_as_tshark_sees_it(tmp_path: Path, tshark: str, backend: str) -> None:
+    names = struct.pack(">HH", 1, 9) + bytes([192, 0, 2, 1]) + b"host\0\0\0\0" + bytes(4)
+    frames = [bytes(12) + b"\x88\xb5" + bytes([n]) * (46 + n) for n in range(12)]
+    source = stored(
+        tmp_path / "in.pcapng",
+        section(">", (1, b"big")),
+        interface(">", 1, (2, b"eth0"), (9, b"\x8c"), (14, struct.pack(">q", 1_700_000_000))),
+        block(">", 4, names),
+        *(
+            packet(">", 0, n << 12 | n, frame, (1, b"note %d" % n), (2, struct.pack(">I", 1 + n % 2)))
+            for n, frame in enumerate(frames)
+        ),
+    )
+    target = tmp_path / "out.pcapng"
+    convert(source, target)
+    shown = (
+        "frame.time_epoch",
+        "frame.len",
+        "frame.comment",
+        "frame.packet_flags",
+        "frame.interface_name",
+        "data.data",
+    )
+    assert fields(tshark, target, *shown[1:]) == fields(tshark, source, *shown[1:])
+    times = [Fraction(1_700_000_000) + Fraction(n << 12 | n, 1 << 12) for n in range(12)]
+    assert read(target).column("time") == [int(time * 10**9) for time in times]
