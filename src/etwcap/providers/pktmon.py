@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from etwcap.etl.records import Records
+from etwcap.etl.records import Records, pick
 from etwcap.native.rows import gather_rows
 from etwcap.packets import Context, Interface, Mark, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP, UPPER_PDU
@@ -76,7 +76,7 @@ class PktMonProvider:
     def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
         """One row per event 160 or 170 whose sizes fit its payload."""
         rows, starts, head = self._headers(buffer, records)
-        records = records[rows]
+        records = records if len(rows) == len(records) else pick(records, rows)
         count = len(rows)
         offset = starts + PACKET_HEADER.itemsize
         captured = head["logged_payload_size"].astype(np.uint32)
@@ -88,8 +88,9 @@ class PktMonProvider:
         link = self._links(buffer, head["packet_type"], place, offset, captured, original)
         if (link == _PDU).any():
             moved = write_pdu_prefix(buffer, np.flatnonzero(link == _PDU), head["packet_type"], offset)
-            offset, captured, original = offset - moved, captured + moved.astype(np.uint32), original
-            +moved.astype(np.uint32)
+            offset = offset - moved
+            captured = captured + moved.astype(np.uint32)
+            original = original + moved.astype(np.uint32)
         packets = PacketTable(count)
         packets["time"] = records["time"].copy()
         packets["interface"] = self._interface_of(place, link)
@@ -138,7 +139,7 @@ class PktMonProvider:
         whole = head["logged_payload_size"] <= sizes[rows] - PACKET_HEADER.itemsize
         if not whole.all():
             fits[rows[~whole]] = False
-            rows, head = rows[whole], head[whole]
+            rows, head = rows[whole], pick(head, whole)
         if len(rows) < len(records):
             what = "a PktMon packet event is longer than its record"
             report_malformed(self._context, self._facts, records[~fits], what)
