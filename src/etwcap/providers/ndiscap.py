@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from etwcap.etl.records import Records
+from etwcap.etl.records import Records, pick
 from etwcap.native.rows import gather_rows
 from etwcap.packets import Context, Interface, Mark, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP
@@ -78,7 +78,7 @@ class NdisCapProvider:
         left out.
         """
         rows, starts, head = self._headers(buffer, records)
-        records = records[rows]
+        records = records if len(rows) == len(records) else pick(records, rows)
         keyword = records["keyword"].copy()
         captured = head["fragment_size"].astype(np.uint32)
         sent = keyword & np.uint64(Keyword.SEND_PATH) != 0
@@ -122,7 +122,7 @@ class NdisCapProvider:
         held = head["fragment_size"] <= sizes[rows] - FRAGMENT_HEADER.itemsize
         if not held.all():
             fits[rows[~held]] = False
-            rows, head = rows[held], head[held]
+            rows, head = rows[held], pick(head, held)
         if not fits.all():
             what = "an NdisCap packet is longer than its record"
             report_malformed(self._context, self._facts, records[~fits], what)

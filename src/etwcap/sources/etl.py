@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etwcap.etl import layout
 from etwcap.etl.buffers import BufferTable, read_buffers
 from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
-from etwcap.etl.records import Records
+from etwcap.etl.records import Records, pick
 from etwcap.etl.time import FILETIME_HZ, unix_ns
 from etwcap.native.etl import ClockRule, Engine, open_merge
 from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
@@ -166,14 +166,14 @@ class EtlSource:
             own = ordinals == ordinal
             if own.any():
                 self.providers_seen[ordinal] = True
-                own[own] = ~provider.packet_rows(records[own])
+                own[own] = ~provider.packet_rows(pick(records, own))
                 if own.any():
-                    provider.learn(buffer, records[own])
+                    provider.learn(buffer, pick(records, own))
                     told |= own
         for learner in self._learners:
             wanted = learner.wants(records)
             if wanted.any():
-                learner.learn(buffer, records[wanted])
+                learner.learn(buffer, pick(records, wanted))
                 told |= wanted
         return told
 
@@ -210,12 +210,12 @@ class EtlSource:
             if not own.any():
                 continue
             self.providers_seen[ordinal] = True
-            mine = records if own.all() else records[own]
+            mine = records if own.all() else pick(records, own)
             is_packet = provider.packet_rows(mine)
             if not is_packet.all():
-                provider.learn(buffer, mine[~is_packet])
+                provider.learn(buffer, pick(mine, ~is_packet))
                 own[own] = is_packet
-                mine = mine[is_packet]
+                mine = pick(mine, is_packet)
             if not len(mine):
                 continue
             table, index = provider.decode(buffer, mine)
@@ -228,11 +228,11 @@ class EtlSource:
             packets = packets.take(np.argsort(np.concatenate(places), kind="stable"))
         if not rest.any():
             return packets, EventTable(0)
-        others = records[rest]
+        others = pick(records, rest)
         for learner in self._learners:
             wanted = learner.wants(others)
             if wanted.any():
-                learner.learn(buffer, others[wanted])
+                learner.learn(buffer, pick(others, wanted))
         self.context.receipt.events_read += len(others)
         return packets, _events(others)
 
