@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from etwcap.errors import NativeCoreError
-from etwcap.native import use_backend
+from etwcap.native import library, use_backend
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORPUS = CHECKOUT.parent / "shared" / "corpus"
@@ -41,18 +39,28 @@ def corpus() -> Path:
     return CORPUS
 
 
+def need_native_core() -> None:
+    """Skip where the native core is not there or not wanted; fail in CI where it is wanted."""
+    if os.environ.get("ETWCAP_NATIVE") == "0":
+        pytest.skip("ETWCAP_NATIVE=0 leaves only the twin")
+    if library() is None:
+        missing("the native core is not built")
+
+
 @pytest.fixture(params=["native", "twin"])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test on the native core, then on its twin."""
     name: str = request.param
-    if name == "native" and os.environ.get("ETWCAP_NATIVE") == "0":
-        pytest.skip("ETWCAP_NATIVE=0 leaves only the twin")
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(use_backend(name))
-        except NativeCoreError as error:
-            missing(str(error))
+    if name == "native":
+        need_native_core()
+    with use_backend(name):
         yield name
+
+
+@pytest.fixture(scope="session")
+def both_cores() -> None:
+    """For a test that switches between the cores itself."""
+    need_native_core()
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,7 @@ def test_a_pcap_cut_anywhere_gives_what_is_whole(tmp_path: Path, backend: str, o
             read(path)
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(content=st.binary(max_size=300), order=st.sampled_from("<>"))
 @settings(max_examples=100, deadline=None)
 def test_both_cores_read_hostile_pcap_alike(

@@ -124,6 +124,7 @@ def test_interface_options_are_read(tmp_path: Path, backend: str, order: str) ->
     assert got.description.resolution == 1
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(
     ticks=st.integers(0, 2**64 - 1),
     resolution=st.integers(0, 255),
@@ -358,6 +359,7 @@ def test_a_broken_section_header_costs_only_itself(tmp_path: Path, backend: str,
     assert [(damage.offset, damage.lost_bytes) for damage in got.description.damage] == [(0, len(header))]
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_hostile_bytes_never_crash_and_both_cores_agree(

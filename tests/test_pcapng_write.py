@@ -351,6 +351,7 @@ def tables(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], int]:
     return head[:8] + carried + head, columns, rows
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(table=tables(), room=st.integers(0, 300), kind=st.sampled_from([epb_writer, pcap_writer]))
 @settings(max_examples=400, deadline=None)
 def test_both_cores_write_the_same_bytes(table: tuple[bytes, dict[str, Any], int], room: int, kind: Any) -> None:
