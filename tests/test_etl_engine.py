@@ -1,0 +1,316 @@
+"""The ETL engine: order, completeness, damage; and the native core against its twin."""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etwcap.etl import layout
+from etwcap.etl.buffers import BufferTable, read_buffers
+from etwcap.etl.build import event_record, full_header_record, message_record, perfinfo_record, system_record
+from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
+from etwcap.etl.records import MESSAGE, RECORD
+from etwcap.etl.writer import EtlWriter, LogfileSettings
+from etwcap.native import library, use_backend
+from etwcap.native.etl import ClockRule, open_merge
+from etwcap.native.twin_etl import CUT, MARKER, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
+from etwcap.packets import Description, Session
+
+PROVIDER = bytes.fromhex("00112233445566778899aabbccddeeff")
+OTHER = bytes.fromhex("ffeeddccbbaa99887766554433221100")
+
+
+class Walk(NamedTuple):
+    """All that a file gave."""
+
+    header: LogfileHeader
+    table: BufferTable
+    facts: Description
+    records: np.ndarray[Any, Any]
+    data: list[bytes]
+    issues: list[tuple[int, int, int]]
+    guids: list[bytes]
+
+
+def walk(path: Path) -> Walk:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(descriptor).st_size
+        header = parse_logfile_header(read_at(descriptor, LONGEST, 0), path.name)
+        facts = Description(session=Session())
+        table = read_buffers(descriptor, size, header, path.name, facts)
+        start, raw0 = header.clock.origin
+        rule = ClockRule(0, start, raw0, 10_000_000, header.clock.frequency)
+        engine = open_merge(descriptor, table.buffers, table.chain_starts, rule, [PROVIDER])
+        parts, data = [], []
+        while (records := engine.next()) is not None:
+            assert len(records)
+            assert engine.complete_to >= int(records["time"][-1])
+            for row in records:
+                data.append(engine.buffer[int(row["offset"]) : int(row["offset"]) + int(row["size"])].tobytes())
+            part = records.copy()
+            part["offset"] = 0
+            parts.append(part)
+        found, count = engine.issues()
+        assert count == len(found)
+        issues = sorted((int(issue["kind"]), int(issue["buffer"]), int(issue["position"])) for issue in found)
+        guids = engine.guids()
+        engine.close()
+    finally:
+        os.close(descriptor)
+    return Walk(header, table, facts, np.concatenate(parts) if parts else np.empty(0, RECORD), data, issues, guids)
+
+
+def both(path: Path) -> Walk:
+    """Walk with the core and with the twin, which must agree in everything."""
+    with use_backend("twin"):
+        twin = walk(path)
+    if library() is None:
+        return twin
+    native = walk(path)
+    assert native.records.tobytes() == twin.records.tobytes()
+    assert native.data == twin.data
+    assert native.issues == twin.issues
+    assert native.guids == twin.guids
+    assert native.facts == twin.facts
+    return native
+
+
+def filler(seed: int, size: int) -> bytes:
+    """Bytes that compress somewhat, as payloads do."""
+    rng = random.Random(seed)
+    words = [rng.randbytes(rng.randint(1, 12)) for _ in range(12)]
+    out = b""
+    while len(out) < size:
+        out += rng.choice(words)
+    return out[:size]
+
+
+def event(time: int, number: int, payload: bytes = b"", provider: bytes = PROVIDER) -> bytes:
+    return event_record(provider, number & 0xFFFF, payload, time=time, process=number, thread=7)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    processors=st.integers(1, 5),
+    compressed=st.booleans(),
+    buffer_size=st.sampled_from([512, 1024, 8192, 0x10000]),
+    steps=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 300), st.integers(0, 3)), max_size=120),
+    frequency=st.sampled_from([10_000_000, 3_579_545, 1, 2_441_406, 3_000_000_000]),
+)
+def test_every_record_comes_once_in_time_order(
+    tmp_path_factory: pytest.TempPathFactory,
+    processors: int,
+    compressed: bool,
+    buffer_size: int,
+    steps: list[tuple[int, int, int]],
+    frequency: int,
+) -> None:
+    path = tmp_path_factory.mktemp("engine") / "trace.etl"
+    kind = LogfileSettings(
+        processors=processors, compressed=compressed, relogged=compressed, buffer_size=max(buffer_size, 1024),
+        perf_freq=frequency,
+    )  # fmt: skip
+    time, expected = kind.raw0, []
+    with EtlWriter(path, kind) as trace:
+        for number, (processor, size, gap) in enumerate(steps):
+            time += gap
+            record = event(time, number, filler(number, size))
+            expected.append((time, number))
+            trace.add(processor % processors, record)
+    found = both(path)
+    own = [record for record in found.data if record[24:40] == PROVIDER]
+    got = [struct.unpack_from("<I4xq", record, 12)[:1] for record in own]
+    assert sorted(number for (number,) in got) == [number for _, number in expected]
+    stamps = found.records["raw"].tolist()
+    assert stamps == sorted(stamps)
+    clock = found.header.clock
+    assert [clock.to_unix_ns(raw) for raw in stamps] == found.records["time"].tolist()
+    assert not found.issues
+    assert not found.facts.damage
+
+
+def test_equal_stamps_keep_the_order_of_sequence_and_place(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(processors=3, buffer_size=1024)
+    with EtlWriter(path, kind) as trace:
+        for number in range(30):
+            trace.add(number % 3, event(kind.raw0 + 5, number))
+        for processor in (2, 0, 1):
+            trace.flush(processor)
+    found = both(path)
+    keys = [(int(found.table.buffers["sequence"][row["buffer"]]), int(row["position"])) for row in found.records]
+    same = [key for key, row in zip(keys, found.records, strict=True) if int(row["raw"]) == kind.raw0 + 5]
+    assert len(same) == 30
+    assert same == sorted(same)
+
+
+def test_records_up_to_the_longest_pass_through_small_windows(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    for compressed in (False, True):
+        kind = LogfileSettings(processors=300, buffer_size=0x20000, compressed=compressed, relogged=compressed)
+        time = kind.raw0
+        with EtlWriter(path, kind) as trace:
+            for number in range(900):
+                time += 1
+                size = 65_535 - 80 if number % 100 == 7 else number % 50
+                trace.add(number % 300, event(time, number, filler(number, size)))
+        found = both(path)
+        assert [int(process) for process in found.records["process"] if process < 900][-3:] == [897, 898, 899]
+        assert found.records["size"].max() == 65_535
+        assert not found.issues
+
+
+def test_kinds_of_records_have_their_fields(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x4000)
+    time = kind.raw0 + 10
+    with EtlWriter(path, kind) as trace:
+        trace.add(0, system_record(0x0301, b"abcd", time=time, process=4, thread=8))
+        trace.add(0, perfinfo_record(0x060A, b"tcp!", time=time + 1))
+        trace.add(0, full_header_record(layout.SYSTEM_CONFIG_EX, 36, b"row", time=time + 2))
+        trace.add(0, message_record(17, b"args", time=time + 3, guid=OTHER, owner=(5, 6)))
+        trace.add(
+            0, event_record(OTHER, 1001, b"payload", time=time + 4, keyword=0x8000000000000001, version=2, level=4)
+        )
+    found = both(path)
+    last = found.records[-5:]
+    assert last["provider"].tolist()[:2] == [-1 - 3, -1 - 6]
+    assert last["id"].tolist() == [1, 10, 36, 17, 1001]
+    assert last["raw"].tolist() == [time, time + 1, time + 2, time + 3, time + 4]
+    assert last["process"].tolist()[0] == 4
+    assert last["process"].tolist()[1] == 0xFFFFFFFF
+    assert last["process"].tolist()[3] == 5
+    assert last["type"].tolist()[3] == MESSAGE
+    assert last["keyword"].tolist()[4] == 0x8000000000000001
+    assert (last["version"].tolist()[4], last["level"].tolist()[4]) == (2, 4)
+    payloads = [data[int(row["payload"]) :] for data, row in zip(found.data[-5:], last, strict=True)]
+    assert payloads == [b"abcd", b"tcp!", b"row", b"args", b"payload"]
+    assert found.guids[int(last["provider"][4])] == OTHER
+
+
+def test_a_record_of_an_unknown_kind_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x4000)
+    with EtlWriter(path, kind) as trace:
+        trace.add(0, event(kind.raw0 + 1, 1))
+        trace.add(0, struct.pack("<HBB", 40, 0x0D, 0xC0) + bytes(36))
+        trace.add(0, event(kind.raw0 + 2, 2))
+    found = both(path)
+    assert [kind for kind, _, _ in found.issues] == [RECORD_TYPE]
+    assert found.records["process"].tolist()[-2:] == [1, 2]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_cut_anywhere_gives_all_records_before_the_cut(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(60):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    image = path.read_bytes()
+    rng = random.Random(5)
+    first = int(whole.table.buffers["offset"][1])
+    for size in sorted(rng.sample(range(first, len(image)), 25)):
+        path.write_bytes(image[:size])
+        found = both(path)
+        assert whole.data[: len(found.data)] == found.data
+        # what lies in whole buffers before the cut is all there
+        ends = whole.table.buffers["offset"] + whole.table.buffers["size"]
+        kept = int(np.count_nonzero(ends <= size))
+        assert len(found.data) >= int(np.count_nonzero(whole.records["buffer"] < kept))
+        told = found.issues or found.facts.damage or found.facts.losses.missing_end
+        assert told or found.data == whole.data  # a cut in the unused rest of the last buffer loses nothing
+        assert {issue[0] for issue in found.issues} <= {CUT, STREAM}
+
+
+def test_a_damaged_buffer_header_costs_that_buffer_only(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    for compressed in (False, True):
+        kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+        with EtlWriter(path, kind) as trace:
+            for number in range(200):
+                trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+        whole = both(path)
+        image = bytearray(path.read_bytes())
+        broken = whole.table.buffers[3]
+        image[int(broken["offset"]) : int(broken["offset"]) + 8] = b"\xff" * 8
+        path.write_bytes(image)
+        found = both(path)
+        expected = [data for data, row in zip(whole.data, whole.records, strict=True) if row["buffer"] != 3]
+        assert found.data == expected
+        assert [damage.offset for damage in found.facts.damage] == [int(broken["offset"])]
+        assert found.facts.losses.sequence_gaps == 1
+
+
+def test_a_record_size_that_cannot_be_ends_its_buffer_and_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048)
+    with EtlWriter(path, kind) as trace:
+        for number in range(60):
+            trace.add(0, event(kind.raw0 + number, number))
+    whole = both(path)
+    row = whole.records[20]
+    at = int(whole.table.buffers["offset"][row["buffer"]]) + int(row["position"])
+    image = bytearray(path.read_bytes())
+    for size, issue in ((3, RECORD_SIZE), (0xFFFF, RECORD_SIZE)):
+        image[at : at + 2] = struct.pack("<H", size)
+        path.write_bytes(image)
+        found = both(path)
+        assert found.issues == [(issue, int(row["buffer"]), int(row["position"]))]
+        assert len(found.data) == len(whole.data) - sum(
+            1 for other in whole.records if other["buffer"] == row["buffer"] and other["position"] >= row["position"]
+        )
+    image[at : at + 4] = bytes(4)
+    path.write_bytes(image)
+    assert [kind for kind, _, _ in both(path).issues] == [MARKER]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=12),
+    packed=st.booleans(),
+)
+def test_core_and_twin_agree_on_damaged_files(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], packed: bool
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "trace.etl"
+    kind = LogfileSettings(processors=2, buffer_size=1024, compressed=packed, relogged=packed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(40):
+            trace.add(number % 2, event(kind.raw0 + number, number, filler(number, 30)))
+    image = bytearray(path.read_bytes())
+    for place, value in changes:
+        image[layout.BUFFER_HEADER_SIZE + 320 + place % (len(image) - 400)] = value
+    path.write_bytes(image)
+    both(path)
+
+
+def test_memory_of_the_engine_does_not_depend_on_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    if library() is None:
+        pytest.skip("the twin reads whole buffers")
+    arenas = []
+    for count in (100, 3000):
+        kind = LogfileSettings(processors=4, buffer_size=0x10000)
+        with EtlWriter(path, kind) as trace:
+            for number in range(count):
+                trace.add(number % 4, event(kind.raw0 + number, number, bytes(200)))
+        descriptor = os.open(path, os.O_RDONLY)
+        header = parse_logfile_header(read_at(descriptor, LONGEST, 0), path.name)
+        facts = Description(session=Session())
+        table = read_buffers(descriptor, path.stat().st_size, header, path.name, facts)
+        engine = open_merge(descriptor, table.buffers, table.chain_starts, ClockRule(0, 0, 0, 1, 1), [])
+        arenas.append(engine.buffer.size)
+        engine.close()
+        os.close(descriptor)
+    assert arenas[0] == arenas[1]
