@@ -195,6 +195,8 @@ class Schemas:
     left_out: int = 0
     """records beyond what is kept (32 MiB)"""
     _events: dict[EventKey, bytes | Schema | None] = field(default_factory=dict)
+    _first: dict[bytes, EventKey] = field(default_factory=dict)
+    """by provider"""
     _maps: dict[tuple[bytes, str], ValueMap] = field(default_factory=dict)
     _kept: int = 0
 
@@ -213,6 +215,7 @@ class Schemas:
             key = (payload[:16], int.from_bytes(payload[32:34], "little"), payload[34])
             if key not in self._events:
                 self._events[key] = payload
+                self._first.setdefault(key[0], key)
                 self._kept += len(payload)
         elif opcode == MAP_INFO:
             self._add_map(payload)
@@ -248,8 +251,7 @@ class Schemas:
         return self._maps.get((provider, name))
 
     def provider_name(self, provider: bytes) -> str:
-        """The provider's own name, from the first of its schemas that has one."""
-        for key in self._events:
-            if key[0] == provider and (schema := self.event(*key)) and schema.provider_name:
-                return schema.provider_name
-        return ""
+        """The provider's own name, as the first of its schemas says it; empty where there is none."""
+        key = self._first.get(provider)
+        schema = self.event(*key) if key else None
+        return schema.provider_name if schema else ""

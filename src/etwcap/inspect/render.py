@@ -82,7 +82,8 @@ def _session(session: Session) -> list[tuple[str, str]]:
 
 
 def _system(machine: Machine) -> str:
-    version = f"{machine.os_name or 'Windows'} {machine.os_version}".strip() if machine.os_version else machine.os_name
+    name = machine.os_name or ("Windows, version" if machine.os_version else "")
+    version = f"{name} {machine.os_version}".strip()
     lab = f"base {machine.build_lab}" if machine.build_lab else ""
     return ", ".join(part for part in (version, machine.family, machine.architecture, lab) if part)
 
