@@ -23,6 +23,7 @@ def trace_info_dict(info: TraceInfo) -> dict[str, Any]:
         "kind": info.kind,
         "size": info.size,
         "session": _session(description),
+        "maker": info.maker,
         "machine": _machine(description),
         "application": description.capture_application,
         "comments": description.comments,

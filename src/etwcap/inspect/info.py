@@ -15,13 +15,14 @@ from etwcap.native import backend
 from etwcap.packets import Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
 from etwcap.providers.base import NetworkCard, TraceFacts
-from etwcap.providers.names import group_name, guid_text, provider_name
+from etwcap.providers.names import NDIS_PACKET_CAPTURE, PKTMON, group_name, guid_text, provider_name
 from etwcap.providers.pktmon import PktMonProvider
 from etwcap.providers.pktmon_names import location_name, reason_name
 from etwcap.repair.sightings import SightingStage
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
 
+_MAKERS = {PKTMON: "pktmon", NDIS_PACKET_CAPTURE: "netsh trace, or another session with NdisCap"}
 _DIRECTIONS = ("received", "sent", "unknown")
 
 
@@ -100,6 +101,12 @@ class TraceInfo:
     def events(self) -> int:
         """All events of the trace, packets included; 0 for a capture file."""
         return sum(provider.events for provider in self.providers)
+
+    @property
+    def maker(self) -> str:
+        """The tool that such a trace comes from, as far as its providers tell."""
+        guids = {provider.guid for provider in self.providers}
+        return next((tool for guid, tool in _MAKERS.items() if guid_text(guid) in guids), "")
 
     @property
     def exit_code(self) -> int:

@@ -37,7 +37,7 @@ _MODES = {
 def render(info: TraceInfo, width: int) -> str:
     """See :meth:`etwcap.inspect.info.TraceInfo.render`."""
     width = max(width, 60)
-    lines = [f"{safe_text(info.path)}: {KINDS.get(info.kind, info.kind)}, {octets(info.size)}"]
+    lines = [f"{safe_text(info.description.inputs[0].name)}: {KINDS.get(info.kind, info.kind)}, {octets(info.size)}"]
     for label, text in _facts(info):
         if text:
             lines += labelled(label, safe_text(text), width)
@@ -54,12 +54,13 @@ def _facts(info: TraceInfo) -> list[tuple[str, str]]:
     description = info.description
     facts = [
         *(_session(description.session) if description.session else ()),
+        ("made by", info.maker),
         ("written by", description.capture_application),
         ("system", _system(description.machine)),
         ("machine", _hardware(description.machine)),
         ("time", _span(info)),
         ("clock", _clock(description.session) if description.session else ""),
-        *(("comment", comment) for comment in description.comments[:5]),
+        *(("comment", "; ".join(comment.splitlines())) for comment in description.comments[:5]),
         ("lost", _losses(description.losses, known=info.kind == "etl")),
     ]
     facts += [("note", f"{note.count:,} × {note.text}") for note in info.notes]
@@ -70,7 +71,7 @@ def _session(session: Session) -> list[tuple[str, str]]:
     name = session.name or "without a name"
     into = f" into {session.log_file}" if session.log_file else ""
     modes = [text for bit, text in _MODES.items() if session.mode & bit]
-    buffers = plural(session.buffers, "buffer") + f" of up to {octets(session.buffer_size)}"
+    buffers = plural(session.buffers, "buffer") + f" of up to {session.buffer_size / 1024:,.0f} KiB"
     if session.compressed_buffers:
         buffers += f", {session.compressed_buffers:,} compressed"
     stopped = f"stopped {utc(session.end)} UTC" if session.end is not None else "never stopped"
@@ -147,7 +148,7 @@ def _packets(info: TraceInfo, width: int) -> list[str]:
         lines += labelled("packets", f"{_kept(info)}; {span}", width)
         lines += labelled("sightings", f"{seen or format(census.packets, ',')}: {about}", width)
     else:
-        lines += labelled("packets", f"{census.packets:,}: {about}; {span}", width)
+        lines += labelled("packets", f"{census.packets:,}: {about}", width)
     rows = [
         [
             safe_text(each.interface.name or f"interface {number}"), title(each.interface.link_type),
