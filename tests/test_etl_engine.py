@@ -54,8 +54,8 @@ def walk(path: Path) -> Walk:
         while (records := engine.next()) is not None:
             assert len(records)
             assert engine.complete_to >= int(records["time"][-1])
-            for row in records:
-                data.append(engine.buffer[int(row["offset"]) : int(row["offset"]) + int(row["size"])].tobytes())
+            spans = zip(records["offset"].tolist(), records["size"].tolist(), strict=True)
+            data += [engine.buffer[offset : offset + size].tobytes() for offset, size in spans]
             part = records.copy()
             part["offset"] = 0
             parts.append(part)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from etwcap.packets import EventTable, Interface, Mark, PacketTable
     from etwcap.pipeline.convert import ConvertOptions, Outcome, convert
     from etwcap.pipeline.trace import Event, Packet, Trace
-    from etwcap.pipeline.trace import Trace as open  # noqa: A004 - etwcap.open, as gzip.open
+    from etwcap.pipeline.trace import Trace as open  # noqa: N813 - etwcap.open, as gzip.open
 
 _HOMES = {
     "etwcap.errors": (

@@ -1,7 +1,8 @@
 """The buffers of an ETL file and the chains they form.
 
-A chain is what one processor wrote, in the order of its sequence numbers: the unit that the merge reads through one window.
-The file is walked by BufferSize; neither BuffersWritten, SavedOffset, the lost-event flags nor EndTime can be relied on.
+A chain is what one processor wrote, in the order of its sequence numbers: the unit that the merge reads through one
+window. The file is walked by BufferSize; neither BuffersWritten, SavedOffset, the lost-event flags nor EndTime can be
+relied on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from etwcap.native.etl import find_header, scan
 from etwcap.packets import Damage, Description
 
 MAXIMUM_CHAINS = 2048
-"""ETW numbers processors with 11 bits. More in a file are damage; what they hold is still read, folded onto these chains."""
+"""ETW numbers processors with 11 bits. More in a file are damage; what they hold is still read, folded onto these
+chains."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,9 @@ class BufferTable:
         """Only the last ``count`` buffers of each chain."""
         starts = self.chain_starts.astype(np.int64)
         first = np.maximum(starts[1:] - count, starts[:-1])
-        picked = np.concatenate([np.arange(a, b) for a, b in zip(first, starts[1:], strict=True)] or [np.empty(0, np.intp)])
+        picked = np.concatenate(
+            [np.arange(a, b) for a, b in zip(first, starts[1:], strict=True)] or [np.empty(0, np.intp)]
+        )
         sizes = starts[1:] - first
         bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
         return BufferTable(self.buffers[picked], bounds, self.complete_end)
@@ -56,7 +60,12 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
         name = {2: "LZNT1", 4: "Xpress Huffman"}.get(header.compression, f"number {header.compression}")
         for row in rows[compressed]:
             facts.add_damage(
-                Damage(file, int(row["offset"]), f"buffer compressed by {name}, which etwcap does not unpack", int(row["size"]))
+                Damage(
+                    file,
+                    int(row["offset"]),
+                    f"buffer compressed by {name}, which etwcap does not unpack",
+                    int(row["size"]),
+                )
             )
         rows, data = rows[~compressed], data[~compressed]
     complete = not data.any() or bool((rows["flags"][data] & layout.BUFFER_FLAG_FLUSH_MARKER).any())

@@ -1,4 +1,5 @@
-"""The first record of an ETL file: TRACE_LOGFILE_HEADER (evntrace.h), which says who wrote the trace and how its clock runs."""
+"""The first record of an ETL file: TRACE_LOGFILE_HEADER (evntrace.h), which says who wrote the trace and how its
+clock runs."""
 
 from __future__ import annotations
 
@@ -79,10 +80,11 @@ def parse_logfile_header(start: bytes, file: str) -> LogfileHeader:
         )
     wide = start[_RECORD + 2] == SYSTEM64
     dtype = layout.LOGFILE_HEADER64 if wide else layout.LOGFILE_HEADER32
-    if len(start) < _PAYLOAD + dtype.itemsize:
+    needed = _PAYLOAD + dtype.itemsize
+    if len(start) < needed:
         raise NotATraceError(
             f"{file} ends inside its own header",
-            cause=f"offset {len(start)}: the file header needs {_PAYLOAD + dtype.itemsize} bytes, the file has {len(start)}",
+            cause=f"offset {len(start)}: the header needs {needed} bytes, the file has {len(start)}",
             hint="the file was cut: copy it again, or capture again",
         )
     raw0 = int.from_bytes(start[_RECORD + 16 : _RECORD + 24], "little", signed=True)

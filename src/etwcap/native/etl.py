@@ -28,7 +28,8 @@ _SCAN_ROWS = 16384
 
 @dataclass(frozen=True)
 class ClockRule:
-    """How raw time stamps become time: FILETIME = start + (raw - raw0) * scale / frequency; type 2: raw is a FILETIME."""
+    """How raw time stamps become time: FILETIME = start + (raw - raw0) * scale / frequency; type 2: raw is a
+    FILETIME."""
 
     type: int
     start: int
@@ -77,8 +78,8 @@ def scan(
 ) -> tuple[NDArray[Any], int, bool]:
     """Buffer headers from ``offset`` on, as rows of BUFFER.
 
-    Returns (rows, offset reached, whether an implausible or unreadable header stopped the walk). A last buffer that the file's end
-    cuts has its size cut too. ``max_filled`` and ``plain_size`` (0 = not known) bound what is plausible.
+    Returns (rows, offset reached, whether an implausible or unreadable header stopped the walk). A last buffer that
+    the file's end cuts has its size cut too. ``max_filled`` and ``plain_size`` (0 = not known) bound what is plausible.
     """
     core = library()
     if core is None:
@@ -99,9 +100,7 @@ def scan(
     return np.concatenate(parts), stopped.value, reason.value in (2, 3)
 
 
-def find_header(
-    descriptor: int, start: int, end: int, file_size: int, max_filled: int, plain_size: int
-) -> int | None:
+def find_header(descriptor: int, start: int, end: int, file_size: int, max_filled: int, plain_size: int) -> int | None:
     """The first offset in [start, end) where a buffer header certainly lies, or None."""
     core = library()
     if core is None:
@@ -111,9 +110,7 @@ def find_header(
         ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_size_t,
     )  # fmt: skip
     work = np.empty(1 << 18, np.uint8)
-    found = call(
-        os_handle(descriptor), start, end, file_size, max_filled, plain_size, pointer(work), work.size
-    )
+    found = call(os_handle(descriptor), start, end, file_size, max_filled, plain_size, pointer(work), work.size)
     return None if found < 0 else int(found)
 
 
@@ -231,7 +228,8 @@ class Merge:
 
 
 def _window_sizes(chains: int) -> tuple[int, int, int]:
-    """(bytes a chain reads at a time, new bytes in a chunk, compressed bytes a chain holds); all together below 48 MiB."""
+    """(bytes a chain reads at a time, new bytes in a chunk, compressed bytes a chain holds); all together below 48
+    MiB."""
     if chains <= 16:
         return 128 << 10, 2 << 20, 64 << 10
     if chains <= 64:

@@ -1,4 +1,5 @@
-"""Twin of etl.c, etl_record.c and etl_scan.c: the same records, issues and order, one buffer at a time in plain Python."""
+"""Twin of etl.c, etl_record.c and etl_scan.c: the same records, issues and order, one buffer at a time in plain
+Python."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ RECORD = np.dtype(
         ("level", "u1"),
     ]
 )
-"""The record index: one row per ETL record; struct ec_record. A payload is ``buffer[offset + payload : offset + size]``."""
+"""The record index: one row per ETL record; struct ec_record. A payload is ``buffer[offset + payload : offset +
+size]``."""
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
@@ -144,7 +146,12 @@ def find_header(descriptor: int, start: int, end: int, file_size: int, max_fille
         for i in range(last + 1):
             if start + i >= end:
                 break
-            if data[i + 0x37] or data[i + 0x35] or data[i + 0x36] not in (0, 4) or data[i + 0x0C : i + 0x10] != bytes(4):
+            if (
+                data[i + 0x37]
+                or data[i + 0x35]
+                or data[i + 0x36] not in (0, 4)
+                or data[i + 0x0C : i + 0x10] != bytes(4)
+            ):
                 continue
             if int.from_bytes(data[i + 0x2C : i + 0x30], "little") > 4:
                 continue
@@ -191,8 +198,8 @@ def _skip_extended(p: bytes, size: int) -> int:
 def parse(p: bytes, previous: int) -> Parsed | int | None:
     """The record at the start of ``p`` (all that is left of the buffer).
 
-    Returns None where no record begins, the stride (0: not known) where its size cannot be, else the header. ``previous`` is the
-    raw time of the record before, for messages without one.
+    Returns None where no record begins, the stride (0: not known) where its size cannot be, else the header.
+    ``previous`` is the raw time of the record before, for messages without one.
     """
     u = int.from_bytes
     marker = u(p[:4], "little")

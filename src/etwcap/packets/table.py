@@ -1,8 +1,8 @@
 """Tables as columns: one NumPy array per column, one row per packet or event.
 
-A column that no source or stage has filled is absent and reads as its default; so a plain capture carries six arrays, not
-thirty. Tables are cheap views: ``take`` and ``concat`` are the only operations that copy, and they copy columns, never packet
-bytes.
+A column that no source or stage has filled is absent and reads as its default; so a plain capture carries six arrays,
+not thirty. Tables are cheap views: ``take`` and ``concat`` are the only operations that copy, and they copy columns,
+never packet bytes.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ class PacketTable(Table):
         "captured": Column(np.uint32, 0, "bytes at offset"),
         "original": Column(np.uint32, 0, "bytes of the packet where it was seen; at least captured"),
         "flags": Column(np.uint32, 0, "etwcap.packets.Mark bits: what was repaired or is special"),
-        "process": Column(np.uint32, NO_PROCESS, "process id in the event header, not judged; see Mark.PROCESS_TRUSTED"),
+        "process": Column(
+            np.uint32, NO_PROCESS, "process id in the event header, not judged; see Mark.PROCESS_TRUSTED"
+        ),
         "thread": Column(np.uint32, NO_PROCESS, "thread id in the event header"),
         "processor": Column(np.uint16, 0, "processor that wrote the event"),
         "packet_id": Column(np.uint64, 0, "id written as epb_packetid; 0 = none"),
@@ -120,7 +122,9 @@ class PacketTable(Table):
         "drop_reason": Column(np.uint32, 0, "DropReason of the first report"),
         "drop_location": Column(np.uint32, 0, "DropLocation of the first report"),
         "comment": Column(np.int32, -1, "index in Context.comments; -1 = none"),
-        "options_offset": Column(np.int64, 0, "pcapng options carried through: little-endian TLVs in Chunk.buffer, no end"),
+        "options_offset": Column(
+            np.int64, 0, "pcapng options carried through: little-endian TLVs in Chunk.buffer, no end"
+        ),
         "options_length": Column(np.uint32, 0, "their length, a multiple of 4"),
     }
 

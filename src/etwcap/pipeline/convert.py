@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from etwcap._version import __version__
-from etwcap.errors import NothingToWriteError, UsageError
+from etwcap.errors import NothingToWriteError, OutputError, UsageError
 from etwcap.native import backend
 from etwcap.packets import Context, Description, Receipt
 from etwcap.pipeline.merge import MergedSource
@@ -91,15 +91,17 @@ class Outcome:
 def convert(
     inputs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None = None,
-    options: ConvertOptions = ConvertOptions(),  # noqa: B008 - frozen
+    options: ConvertOptions = ConvertOptions(),
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Write the packets of the inputs, merged in time, into ``output`` ("-": standard output; None: the first input's stem).
+    """Write the packets of the inputs, merged in time, into ``output``.
 
-    Raises an EtwcapError: NothingToWriteError where the inputs are intact but no packet is left, NotATraceError, InputError,
-    OutputError, UsageError. A damaged input raises nothing: the outcome's exit code is 4. ``output`` None is the first input's stem with
-    the format's suffix in the current folder, which is never replaced (OutputError).
+    ``output`` "-" is standard output; None is the first input's stem with the format's suffix in the current folder,
+    where nothing is ever replaced. A damaged input raises nothing: the outcome's exit code is 4.
+
+    Raises an EtwcapError: NothingToWriteError where the inputs are intact but no packet is left, NotATraceError,
+    InputError, OutputError, UsageError.
     """
     if not inputs:
         raise UsageError("no input", hint="etwcap convert trace.etl")
@@ -121,7 +123,7 @@ def convert(
         out = Output(os.fspath(target), inputs=[os.fspath(name) for name in inputs if os.fspath(name) != "-"])
         if output is None and out.path is not None and out.path.exists():
             out.abort()
-            raise UsageError(f"{target} exists", hint=f"-w {target} replaces it")
+            raise OutputError(f"{target} exists", hint=f"-w {target} replaces it")
         selection = InterfaceSelection(context, options.interfaces) if options.interfaces else None
         try:
             sink = _sink(kind, out, context)
@@ -146,7 +148,9 @@ def parse_repairs(text: str) -> frozenset[str]:
         if position == 0 and word in ("auto", "all", "none"):
             chosen = set() if word == "none" else set(REPAIRS)
         elif bare not in REPAIRS:
-            raise UsageError(f"there is no repair {word!r}", cause=f"repair {text}", hint=f"there is: {', '.join(REPAIRS)}")
+            raise UsageError(
+                f"there is no repair {word!r}", cause=f"repair {text}", hint=f"there is: {', '.join(REPAIRS)}"
+            )
         elif word.startswith("-"):
             chosen = (set(REPAIRS) if position == 0 else chosen) - {bare}
         else:
@@ -154,7 +158,9 @@ def parse_repairs(text: str) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def etl_stages(context: Context, appearances: str, *, drops: bool, ethernet: bool, repairs: frozenset[str]) -> list[Stage]:
+def etl_stages(
+    context: Context, appearances: str, *, drops: bool, ethernet: bool, repairs: frozenset[str]
+) -> list[Stage]:
     """What an ETL source's packets go through before anything else."""
     return [
         SightingStage(context, appearances, drops),
@@ -200,7 +206,9 @@ def _section(descriptions: Sequence[Description]) -> Section:
     comments = [comment for description in descriptions for comment in description.comments]
     return Section(
         hardware=_hardware(descriptions[0]),
-        os=" ".join(part for part in (machine.os_name, f"({machine.os_version})" if machine.os_version else "") if part),
+        os=" ".join(
+            part for part in (machine.os_name, f"({machine.os_version})" if machine.os_version else "") if part
+        ),
         application=f"etwcap {__version__}",
         comments=comments + [_comment(description) for description in descriptions],
     )
@@ -247,7 +255,11 @@ def _hash(description: Description) -> None:
     for facts in description.inputs:
         try:
             with open(facts.name, "rb") as file:
-                facts.sha256 = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+                facts.sha256 = (
+                    hashlib.file_digest(file, "sha256").hexdigest()
+                    if hasattr(hashlib, "file_digest")
+                    else _digest(file)
+                )
         except OSError:
             continue  # a pipe: its bytes come only once
 

@@ -25,7 +25,8 @@ class _Lane:
         self._chunks: Iterator[Chunk] | None = None
         session = source.describe().session
         self._start = session.start if session is not None else _ALL_TIME
-        """no packet is earlier, as far as the session says; so a file of a long series need not be begun before its turn"""
+        """no packet is earlier, as far as the session says; so a file of a long series need not be begun before its
+        turn"""
 
     @property
     def known_to(self) -> int:
@@ -67,7 +68,8 @@ class _Lane:
 class MergedSource:
     """Several sources in one time order; of equal times the earlier source comes first.
 
-    The chunks carry no events: those belong to one source and its list of providers. Descriptions stay with the sources.
+    The chunks carry no events: those belong to one source and its list of providers. Descriptions stay with the
+    sources.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:

@@ -260,9 +260,22 @@ class Trace:
             "time", "offset", "captured", "original", "interface", "direction", "process", "flags", "drop_count",
             "drop_reason", "drop_location", "packet_id", "comment", "point",
         )  # fmt: skip
-        for time, offset, captured, original, interface, direction, process, flags, count, reason, place, number, comment, point in zip(
-            *(packets[name].tolist() for name in names), strict=True
-        ):
+        for (
+            time,
+            offset,
+            captured,
+            original,
+            interface,
+            direction,
+            process,
+            flags,
+            count,
+            reason,
+            place,
+            number,
+            comment,
+            point,
+        ) in zip(*(packets[name].tolist() for name in names), strict=True):
             trusted = flags & Mark.PROCESS_TRUSTED and process != NO_PROCESS
             yield Packet(
                 time=time,

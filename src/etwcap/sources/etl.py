@@ -66,8 +66,9 @@ class EventKind(NamedTuple):
 class EtlSource:
     """An ETL file.
 
-    ``file`` is a path or the descriptor of a file that can be read at any place, which the source then closes. Raises OSError
-    where it cannot be opened or read and NotATraceError where it is no ETL file; ``sources.opening`` does both better.
+    ``file`` is a path or the descriptor of a file that can be read at any place, which the source then closes. Raises
+    OSError where it cannot be opened or read and NotATraceError where it is no ETL file; ``sources.opening`` does
+    both better.
     """
 
     def __init__(
@@ -282,7 +283,19 @@ class EtlSource:
 
 def _events(records: Records) -> EventTable:
     events = EventTable(len(records))
-    for name in ("time", "provider", "id", "version", "opcode", "level", "type", "keyword", "process", "thread", "processor"):
+    for name in (
+        "time",
+        "provider",
+        "id",
+        "version",
+        "opcode",
+        "level",
+        "type",
+        "keyword",
+        "process",
+        "thread",
+        "processor",
+    ):
         events[name] = records[name]
     events["record"] = records["offset"]
     events["offset"] = records["offset"] + records["payload"]

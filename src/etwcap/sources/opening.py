@@ -22,8 +22,8 @@ _HEAD = 80
 def open_source(path: str | os.PathLike[str], context: Context, *, count_events: bool = False) -> FileSource:
     """The source for an input; "-" is standard input.
 
-    An ETL trace that comes through a pipe is spooled to a temporary file: its names stand at its end, and its processors'
-    buffers are read side by side. Captures are read as they come.
+    An ETL trace that comes through a pipe is spooled to a temporary file: its names stand at its end, and its
+    processors' buffers are read side by side. Captures are read as they come.
 
     Raises InputError where it cannot be opened or read, NotATraceError where it is nothing that etwcap reads.
     """
