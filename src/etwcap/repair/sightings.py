@@ -280,13 +280,14 @@ class SightingStage:
         known_late = ~hit & self._was_passed_on(identity[ready])
         if hit.any():
             add_reports(packets, frame[matched[hit]], packets.take(ready[hit]))
-        self._note_reports(int(np.count_nonzero(hit)), int(np.count_nonzero(known_late)))
+        lone_frame = (packets["flags"][frame[matched[hit]]] & np.uint32(Mark.DROP_ONLY)) != 0
+        self._note_reports(int(np.count_nonzero(~lone_frame)), int(np.count_nonzero(known_late)))
 
         gone = np.zeros(len(packets), np.bool_)
         gone[ready[hit | known_late | (rows.kind[ready] == _FOREIGN_REPORT)]] = True
         lone = np.flatnonzero(~gone[ready])
         if len(lone):
-            group = group_reports(np.where(identity[ready] != 0, identity[ready], report_key)[lone], time[ready[lone]])
+            group = group_reports(np.where(report_key != 0, report_key, identity[ready])[lone], time[ready[lone]])
             leads = group == np.arange(len(group))
             leaders, followers = ready[lone[leads]], ready[lone[~leads]]
             packets.writable("flags")[leaders] |= np.uint32(Mark.DROP_ONLY)
