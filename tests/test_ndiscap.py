@@ -102,6 +102,17 @@ def test_interface_is_one_for_each_adapter_and_link_type() -> None:
     assert [interface.reports for interface in context.interfaces] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("adapters", [3, 40])
+def test_rows_of_many_adapters_find_their_own_interface(adapters: int) -> None:
+    feed = Feed()
+    for number in range(2 * adapters):
+        add(feed, miniport=100 + number % adapters)
+    context = Context()
+    _, packets = decode(NdisCapProvider(context, facts()), feed)
+    assert packets["stack"].tolist() == [100 + number % adapters for number in range(2 * adapters)]
+    assert packets["interface"].tolist() == [number % adapters for number in range(2 * adapters)]
+
+
 def test_fragments_are_said_and_left_out() -> None:
     feed = Feed()
     for start, end in ((True, False), (False, False), (False, True), (True, True)):

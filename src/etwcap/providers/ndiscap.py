@@ -27,6 +27,8 @@ _LARGEST_IF_INDEX: Final = 1 << 24
 _UNNAMED_LAYERS: Final = 128
 """Ranks from here on are given to layers whose place no event tells, in the order of their first packet."""
 _HIGHEST_RANK: Final = 254
+_FEW_KINDS: Final = 32
+"""Up to so many combinations of adapter, layer and link type in a chunk are told apart without sorting."""
 _NO_SENDERS: Final = (0, 4, 0xFFFFFFFF)
 """Idle, System and a header without a process."""
 
@@ -136,18 +138,9 @@ class NdisCapProvider:
         link_type: NDArray[np.uint16],
     ) -> None:
         """Fill interface, stack, rank and point: looked up once for each distinct combination."""
-        exact = miniport.astype(np.uint64) << np.uint64(32) | lower
-        if len(exact) and (exact == exact[0]).all() and (link_type == link_type[0]).all():
-            first = np.zeros(1, np.intp)
-            back = np.broadcast_to(np.intp(0), len(exact))
-        else:
-            kinds = np.empty(len(exact), [("exact", np.uint64), ("link", np.uint16)])
-            kinds["exact"], kinds["link"] = exact, link_type
-            _, first, back = np.unique(kinds, return_index=True, return_inverse=True)
-            in_order = np.argsort(first)
-            first, back = first[in_order], np.argsort(in_order)[back]
+        first, back = _kinds(miniport.astype(np.uint64) << np.uint64(32) | lower, link_type)
         stack, rank, point, interface = [], [], [], []
-        for row in first.tolist():
+        for row in first:
             adapter, layer = int(miniport[row]), int(lower[row])
             stack.append(adapter if adapter < _LARGEST_IF_INDEX else -1)
             rank.append(self._rank(adapter, layer) if adapter < _LARGEST_IF_INDEX else 255)
@@ -237,6 +230,24 @@ def _link_types(keyword: NDArray[np.uint64]) -> NDArray[np.uint16]:
     wifi = keyword & np.uint64(Keyword.NATIVE_802_11) != 0
     bare = keyword & np.uint64(Keyword.WIRELESS_WAN | Keyword.MEDIUM_IP) != 0
     return np.where(wifi, IEEE802_11, np.where(bare, RAW_IP, ETHERNET)).astype(np.uint16)
+
+
+def _kinds(place: NDArray[np.uint64], link_type: NDArray[np.uint16]) -> tuple[list[int], NDArray[np.intp]]:
+    """The first row of each distinct combination, in row order, and for every row the number of its combination."""
+    first: list[int] = []
+    back = np.full(len(place), -1, np.intp)
+    while len(first) < _FEW_KINDS:
+        rest = back < 0
+        if not rest.any():
+            return first, back
+        row = int(np.argmax(rest))
+        back[(place == place[row]) & (link_type == link_type[row])] = len(first)
+        first.append(row)
+    pairs = np.empty(len(place), [("place", np.uint64), ("link_type", np.uint16)])
+    pairs["place"], pairs["link_type"] = place, link_type
+    _, found, number = np.unique(pairs, return_index=True, return_inverse=True)
+    in_order = np.argsort(found)
+    return [int(row) for row in found[in_order]], np.argsort(in_order)[number.reshape(-1)]
 
 
 def _text(payload: bytes, at: int) -> tuple[str, int]:
