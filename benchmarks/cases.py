@@ -15,6 +15,8 @@ from benchmarks.measure import CHECKOUT, Comparison, Run, compare, environment, 
 ETWCAP = [sys.executable, "-m", "etwcap"]
 MIB = 1 << 20
 PEAK_GOAL = 150 * MIB
+DISSECT_GOAL = 40
+"""Times the rate of dissect.etl; only where cp of the same file is that fast."""
 GROWTH_GOAL = 16 * MIB
 """More than this from one size of input to ten times that size counts as growing."""
 
@@ -112,8 +114,14 @@ class Bench:
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(), cwd=CHECKOUT)
             records, seconds = done.stdout.split()
             self.walk_rates[sample.name] = int(records) / float(seconds)
-        factor = result.rate / self.walk_rates[sample.name]
-        result.goals.append(Goal(f"{factor:.0f} x the bare walk of dissect.etl (wanted: 40)", factor >= 40))
+        walk_rate = self.walk_rates[sample.name]
+        factor = result.rate / walk_rate
+        copying = result.items / result.rivals["cp"].theirs.wall / walk_rate
+        text = f"{factor:.0f} x the bare walk of dissect.etl"
+        if copying < DISSECT_GOAL:
+            result.notes.append(f"{text} (cp itself is at {copying:.0f} x)")
+        else:
+            result.goals.append(Goal(f"{text} (wanted: {DISSECT_GOAL})", factor >= DISSECT_GOAL))
 
 
 def full_frames(bench: Bench) -> list[Result]:
