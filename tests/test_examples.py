@@ -14,7 +14,7 @@ SAMPLE = EXAMPLES / "sample-pktmon.etl"
 
 
 def run(script: str) -> list[str]:
-    command = [sys.executable, EXAMPLES / script, SAMPLE]
+    command = [sys.executable, str(EXAMPLES / script), str(SAMPLE)]
     return subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout.splitlines()
 
 
