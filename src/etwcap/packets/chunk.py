@@ -29,7 +29,7 @@ class Chunk:
     """Packets and events over one byte buffer, each table in time order.
 
     The buffer belongs to the chunk's source: stages may change packet bytes in place, and it is valid only until the
-    next chunk is asked for. A stage that holds rows back copies their bytes (``etwcap.pipeline.held``).
+    next chunk is asked for. A stage that holds rows back copies their bytes (``etwcap.packets.held``).
     """
 
     buffer: NDArray[np.uint8]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_interface
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from etwcap.etl.records import Records
 from etwcap.etl.schemas import Schemas
-from etwcap.packets import Context, Damage, Description, Machine, PacketTable
+from etwcap.packets import Context, Damage, Description, Interface, Machine, PacketTable
 
 
 @dataclass(slots=True)
@@ -115,6 +117,20 @@ def payload_spans(buffer: NDArray[np.uint8], records: Records) -> tuple[NDArray[
     end = records["offset"] + records["size"]
     whole = (records["offset"] >= 0) & (start <= end) & (end <= buffer.size)
     return np.where(whole, start, 0), np.where(whole, end - start, 0)
+
+
+def add_addresses(interface: Interface, addresses: Iterable[str | IPv4Address | IPv6Address]) -> None:
+    """Give the interface addresses whose prefix lengths are not known; text that is no address is passed over."""
+    for address in addresses:
+        try:
+            host = ip_interface(address)
+        except ValueError:
+            continue
+        if isinstance(host, IPv4Interface):
+            if host not in interface.ipv4:
+                interface.ipv4.append(host)
+        elif host not in interface.ipv6:
+            interface.ipv6.append(host)
 
 
 def report_malformed(context: Context, facts: TraceFacts, records: Records, what: str) -> None:

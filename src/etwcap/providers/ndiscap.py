@@ -17,7 +17,7 @@ from etwcap.native.rows import gather_rows
 from etwcap.packets import Context, Interface, Mark, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP
 from etwcap.packets.receipt import Point
-from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
+from etwcap.providers.base import TraceFacts, add_addresses, payload_spans, report_malformed
 from etwcap.providers.ndiscap_layout import FRAGMENT_HEADER, GUID, RULE_TRUNCATE_BYTES, EventId, Keyword
 
 _TITLES: Final = {ETHERNET: "", IEEE802_11: " (802.11)", RAW_IP: " (raw IP)"}
@@ -202,6 +202,7 @@ class NdisCapProvider:
         interface.snap_length = self._snap_length
         if card and 0 < card.receive_speed < 2**63:
             interface.speed = card.receive_speed
+        add_addresses(interface, self._facts.addresses.get(miniport, ()))
 
     def _learn_rule(self, payload: bytes) -> None:
         """Event 1016: RuleId, Directive, Length, Value."""

@@ -5,7 +5,6 @@ Every sighting of a packet is one row; which of them is kept is decided later (`
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from etwcap.native.rows import gather_rows
 from etwcap.packets import Context, Interface, Mark, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP, UPPER_PDU
 from etwcap.packets.receipt import Point
-from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
+from etwcap.providers.base import TraceFacts, add_addresses, payload_spans, report_malformed
 from etwcap.providers.pktmon_components import OWN_STACK, ComponentTree, Place
 from etwcap.providers.pktmon_content import is_wifi_frame, mark_rebuilt_headers, write_pdu_prefix
 from etwcap.providers.pktmon_gaps import GroupCounter
@@ -254,15 +253,7 @@ class PktMonProvider:
         interface.if_index = 0 if own else adapter
         if card and 0 < card.receive_speed < 2**63:
             interface.speed = card.receive_speed
-        for address in self.tree.addresses(adapter):
-            if isinstance(address, IPv4Address):
-                ipv4 = IPv4Interface(address)
-                if ipv4 not in interface.ipv4:
-                    interface.ipv4.append(ipv4)
-            else:
-                ipv6 = IPv6Interface(address)
-                if ipv6 not in interface.ipv6:
-                    interface.ipv6.append(ipv6)
+        add_addresses(interface, [*self.tree.addresses(adapter), *self._facts.addresses.get(adapter, ())])
 
     def _count(self, packets: PacketTable, dropped: NDArray[np.bool_]) -> None:
         interfaces = self._context.interfaces

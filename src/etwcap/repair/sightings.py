@@ -201,8 +201,10 @@ class SightingStage:
             verdict = self._layers.verdicts(key, rank, time)
         elif by_layer.any():
             verdict[by_layer] = self._layers.verdicts(key[by_layer], rank[by_layer], time[by_layer])
-        text = "the trace tells neither ids nor layers of these: every sighting was kept"
-        self._context.receipt.note("unplaced", text, int(np.count_nonzero(unplaced & (source >= new_from))))
+        if unplaced.any():
+            unplaced &= (source >= new_from) & (_joined(held, new, "point")[source] >= 0)
+            text = "the trace tells neither ids nor layers of these: every sighting was kept"
+            self._context.receipt.note("unplaced", text, int(np.count_nonzero(unplaced)))
 
         left_out = int(np.count_nonzero(verdict == LEAVE_OUT))
         self._left_out(left_out)
