@@ -106,6 +106,7 @@ def test_kernel_configuration_names_the_computer_and_its_parts() -> None:
         (KERNEL_CONFIG, 0x0F, facts_of.services_config(1200, 8, "Dhcp", "DHCP Client")),
         (KERNEL_CONFIG, 0x19, facts_of.platform_config("Made-up", "Model 1")),
         (KERNEL_TRACE, 0x42, b"26100.1.amd64fre.ge_release.240331-1435\0"),
+        (ORDINAL, 33, facts_of.system_paths()),
         (ORDINAL, 35, facts_of.volume_mapping("\\Device\\HarddiskVolume3\\", "C:\\")),
     )
     machine = facts.machine
@@ -115,6 +116,7 @@ def test_kernel_configuration_names_the_computer_and_its_parts() -> None:
         (1200, "Dnscache"): ("DNS Client", 7),
         (1200, "Dhcp"): ("DHCP Client", 8),
     }
+    assert facts.system_directory == "C:\\Windows\\system32\\"
     assert facts.volumes == {"\\Device\\HarddiskVolume3\\": "C:\\"}
 
 

@@ -19,7 +19,7 @@ class Mark(enum.IntFlag):
     FROM_WIFI = 1 << 4
     """An 802.11 frame turned into the Ethernet frame the stack saw (``--ethernet``)."""
     PROCESS_TRUSTED = 1 << 5
-    """The event header's process id may be shown as the sender (providers.md section 6)."""
+    """The event header's process id is that of the sender as far as the tap can know it, and may be shown."""
     TRUNCATED = 1 << 6
     """The event says that the packet was cut; where no original length is logged, it is not known."""
     TIME_CLAMPED = 1 << 7

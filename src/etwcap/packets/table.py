@@ -139,7 +139,7 @@ class EventTable(Table):
         "version": Column(np.uint8, 0, ""),
         "opcode": Column(np.uint8, 0, ""),
         "level": Column(np.uint8, 0, ""),
-        "type": Column(np.uint8, 0, "record header type (etl-format 3.1); its even/odd form tells the pointer size"),
+        "type": Column(np.uint8, 0, "record header type, as named in etwcap.etl.records; tells the pointer size too"),
         "keyword": Column(np.uint64, 0, ""),
         "process": Column(np.uint32, NO_PROCESS, ""),
         "thread": Column(np.uint32, NO_PROCESS, ""),

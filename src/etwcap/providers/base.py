@@ -17,9 +17,11 @@ from etwcap.packets import Context, Damage, Description, Interface, Machine, Pac
 
 @dataclass(slots=True)
 class NetworkCard:
-    """One row of the interface table that Windows puts into merged traces (etl-format.md 7.3, opcode 36)."""
+    """One network interface of the traced machine: MIB_IF_ROW2 of netioapi.h, of which merging puts the whole table
+    into a trace; or index, description and MAC only, from the kernel's system configuration."""
 
     index: int
+    """InterfaceIndex"""
     alias: str = ""
     description: str = ""
     mac: bytes = b""
@@ -28,12 +30,18 @@ class NetworkCard:
     guid: str = ""
     mtu: int = 0
     type: int = 0
+    """IF_TYPE_ of ipifcons.h: 6 Ethernet, 24 loopback, 71 802.11 ..."""
     media_type: int = 0
+    """NDIS_MEDIUM; 0 (Ethernet) on Wi-Fi adapters too"""
     physical_medium: int = 0
+    """NDIS_PHYSICAL_MEDIUM: 9 native 802.11, 14 Ethernet"""
     is_filter: bool = False
+    """a filter driver on top of an adapter, with the adapter's MAC"""
     is_hardware: bool = False
     oper_status: int = 0
+    """1 up, 2 down, 6 not present"""
     transmit_speed: int = 0
+    """bit/s; 2^64 - 1 where not known"""
     receive_speed: int = 0
 
 
@@ -67,6 +75,8 @@ class TraceFacts:
     """by process id and name"""
     volumes: dict[str, str] = field(default_factory=dict)
     """DOS path ("C:") by NT path ("\\Device\\HarddiskVolume3")"""
+    system_directory: str = ""
+    """e.g. "C:\\Windows\\system32\\" """
     buffer_offsets: NDArray[np.int64] | None = None
     """file offset of each buffer, by the column ``buffer`` of the records; None where it is not known"""
 

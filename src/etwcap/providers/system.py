@@ -53,6 +53,7 @@ class SystemFacts:
         """records too short for what they should hold"""
         self._injected: dict[int, Callable[[bytes], None]] = {
             32: self._build_info,
+            33: self._system_paths,
             35: self._volume_mapping,
             36: self._network_interface,
             37: self._device_family,
@@ -99,6 +100,9 @@ class SystemFacts:
         if product:
             self.facts.machine.os_name = product
             self._correct_name()
+
+    def _system_paths(self, payload: bytes) -> None:
+        self.facts.system_directory = Cursor(payload).utf16()
 
     def _volume_mapping(self, payload: bytes) -> None:
         cursor = Cursor(payload)
