@@ -202,6 +202,15 @@ def test_schemas_beyond_the_limit_are_left_out_and_counted() -> None:
     assert schemas.left_out == 700 - len(schemas)
 
 
+def test_schemas_can_be_read_again_after_many_others() -> None:
+    schemas = Schemas()
+    for number in range(60):
+        schemas.add(EVENT_INFO, event_schema(PROVIDER, number, [Property(f"p{number}", tdh.UINT8)]) + bytes(60_000))
+    for _ in range(2):
+        read = [schemas.event(PROVIDER.bytes_le, number, 0) for number in range(60)]
+        assert [each.properties[0].name for each in read if each] == [f"p{number}" for number in range(60)]
+
+
 def test_a_repeated_schema_changes_nothing() -> None:
     schemas = schemas_of(Property("n", tdh.UINT8))
     first = schemas.event(PROVIDER.bytes_le, 7, 0)

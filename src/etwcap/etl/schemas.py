@@ -15,8 +15,11 @@ from etwcap.etl.values import utf16_text
 EVENT_INFO, MAP_INFO = 32, 33
 """Opcodes of the two kinds of record."""
 
-_TEXT_LIMIT = 1024
+_NAME_LIMIT, _MESSAGE_LIMIT = 512, 8192
+"""Characters kept of a text, so that overlapping ones of a hostile record stay small."""
 _KEEP_LIMIT = 32 << 20
+_READ_LIMIT = 2 << 20
+"""Bytes of records whose contents are held at hand; a hostile one grows some forty times when it is read."""
 
 _EVENT_INFO = struct.Struct("<16s16sHBBBBHQI15I")
 _PROPERTY = struct.Struct("<IIHHIHHI")
@@ -118,7 +121,7 @@ def parse_schema(payload: bytes) -> Schema:
         task_name=_text(payload, task_name),
         opcode_name=_text(payload, opcode_name),
         event_name=_text(payload, event_name) if source != 0 else "",
-        message=_text(payload, message),
+        message=_text(payload, message, _MESSAGE_LIMIT),
         properties=_properties(payload, count, top_level),
     )  # fmt: skip
 
@@ -175,11 +178,11 @@ def _checked(data: bytes, layout: struct.Struct) -> bytes:
     return data
 
 
-def _text(data: bytes, offset: int) -> str:
+def _text(data: bytes, offset: int, limit: int = _NAME_LIMIT) -> str:
     """The UTF-16 text at the offset, without the blanks that some end with; empty for offset 0 or one outside."""
     if offset == 0 or offset >= len(data):
         return ""
-    return utf16_text(data[offset : offset + 2 * _TEXT_LIMIT]).rstrip()
+    return utf16_text(data[offset : offset + 2 * limit]).rstrip()
 
 
 EventKey = tuple[bytes, int, int]
@@ -188,17 +191,22 @@ EventKey = tuple[bytes, int, int]
 
 @dataclass(slots=True)
 class Schemas:
-    """The schemas and maps of a trace. Records are kept as bytes and read when asked for: most never are."""
+    """The schemas and maps of a trace. Records are kept as bytes and read when asked for: most never are, and what is
+    read can be many times as large."""
 
     malformed: int = 0
-    """records that turned out to be no schema"""
+    """records that turned out to be no schema or map"""
     left_out: int = 0
     """records beyond what is kept (32 MiB)"""
-    _events: dict[EventKey, bytes | Schema | None] = field(default_factory=dict)
+    _events: dict[EventKey, bytes] = field(default_factory=dict)
+    _maps: dict[tuple[bytes, str], bytes] = field(default_factory=dict)
     _first: dict[bytes, EventKey] = field(default_factory=dict)
     """by provider"""
-    _maps: dict[tuple[bytes, str], ValueMap] = field(default_factory=dict)
     _kept: int = 0
+    _read_events: dict[EventKey, Schema | None] = field(default_factory=dict)
+    _read_maps: dict[tuple[bytes, str], ValueMap | None] = field(default_factory=dict)
+    _read: int = 0
+    """bytes of the records that are at hand read"""
 
     def __len__(self) -> int:
         return len(self._events)
@@ -210,45 +218,67 @@ class Schemas:
         """Take in one record of EventMetadata; a repeated one changes nothing."""
         if self._kept + len(payload) > _KEEP_LIMIT:
             self.left_out += 1
-            return
-        if opcode == EVENT_INFO and len(payload) >= _EVENT_INFO.size:
-            key = (payload[:16], int.from_bytes(payload[32:34], "little"), payload[34])
-            if key not in self._events:
-                self._events[key] = payload
-                self._first.setdefault(key[0], key)
-                self._kept += len(payload)
+        elif opcode == EVENT_INFO:
+            self._add_event(payload)
         elif opcode == MAP_INFO:
             self._add_map(payload)
-        else:
-            self.malformed += opcode == EVENT_INFO
 
-    def _add_map(self, payload: bytes) -> None:
-        try:
-            value_map = parse_map(payload)
-        except SchemaError:
+    def _add_event(self, payload: bytes) -> None:
+        if len(payload) < _EVENT_INFO.size:
             self.malformed += 1
             return
-        key = (value_map.provider, value_map.name)
+        key = (payload[:16], int.from_bytes(payload[32:34], "little"), payload[34])
+        if key not in self._events:
+            self._events[key] = payload
+            self._first.setdefault(key[0], key)
+            self._kept += len(payload)
+
+    def _add_map(self, payload: bytes) -> None:
+        if len(payload) < 16 + _MAP_INFO.size:
+            self.malformed += 1
+            return
+        key = (payload[:16], _text(payload[16:], int.from_bytes(payload[16:20], "little")))
         if key not in self._maps:
-            self._maps[key] = value_map
+            self._maps[key] = payload
             self._kept += len(payload)
 
     def event(self, provider: bytes, event_id: int, version: int) -> Schema | None:
         """The schema of a kind of event; None where the trace has none that can be read."""
         key = (provider, event_id, version)
-        known = self._events.get(key)
-        if isinstance(known, bytes):
+        payload = self._events.get(key)
+        if payload is None:
+            return None
+        if key not in self._read_events:
+            self._make_room(len(payload))
             try:
-                known = parse_schema(known)
+                self._read_events[key] = parse_schema(payload)
             except SchemaError:
                 self.malformed += 1
-                known = None
-            self._events[key] = known
-        return known
+                self._read_events[key] = None
+        return self._read_events[key]
 
     def map(self, provider: bytes, name: str) -> ValueMap | None:
-        """A provider's map by name."""
-        return self._maps.get((provider, name))
+        """A provider's map by name; None where the trace has none that can be read."""
+        key = (provider, name)
+        payload = self._maps.get(key)
+        if payload is None:
+            return None
+        if key not in self._read_maps:
+            self._make_room(len(payload))
+            try:
+                self._read_maps[key] = parse_map(payload)
+            except SchemaError:
+                self.malformed += 1
+                self._read_maps[key] = None
+        return self._read_maps[key]
+
+    def _make_room(self, size: int) -> None:
+        """Forget what was read where it has become much: it can be read again."""
+        if self._read + size > _READ_LIMIT:
+            self._read_events.clear()
+            self._read_maps.clear()
+            self._read = 0
+        self._read += size
 
     def provider_name(self, provider: bytes) -> str:
         """The provider's own name, as the first of its schemas says it; empty where there is none."""
