@@ -81,7 +81,7 @@ def test_rank_counts_from_the_adapter_by_the_listed_layers() -> None:
         "layer 33",
         "QoS",
         "WFP",
-        "adapter",
+        "adapter Ethernet",
         "layer 34",
     ]
     assert [interface.name for interface in context.interfaces] == ["Ethernet"]

@@ -320,6 +320,44 @@ def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.most_held <= 40
 
 
+def test_layer_of_ndiscap_is_chosen_by_its_index() -> None:
+    feed = Feed()
+    for lower in (8, 21):
+        payload = ndiscap_build.build_packet_event(b"%d" % lower, miniport=8, lower=lower)
+        feed.add(NdisEventId.PACKET_FRAGMENT, payload, lower, ndiscap_build.packet_keyword(sent=False))
+    assert run(feed, "21", tap="ndiscap").frames == [b"21"]
+
+
+def test_chunk_without_rows_releases_what_is_held() -> None:
+    machine = Machine(ids=False)
+    machine.passes(1, edges=PATH[4:])
+    context = Context()
+    buffer, packets = decode(PktMonProvider(context, facts()), machine.feed)
+    stage = SightingStage(context)
+    last = int(packets["time"][-1])
+    assert not len(stage.process(chunk(buffer, packets, last)).packets)
+    for later, released in ((500 * MS, 0), (1100 * MS, 1), (1200 * MS, 0)):
+        out = stage.process(chunk(np.empty(0, np.uint8), PacketTable(0), last + later))
+        assert len(out.packets) == released
+        assert out.complete_to <= last + later
+    assert stage.finish() is None
+
+
+@pytest.mark.parametrize("time", [-(2**63), 2**63 - 1, 0])
+@pytest.mark.parametrize("ids", [True, False])
+def test_times_at_the_ends_of_the_scale_do_no_harm(ids: bool, time: int, backend: str) -> None:
+    machine = Machine(ids)
+    machine.passes(1)
+    machine.drops(1)
+    context = Context()
+    buffer, packets = decode(PktMonProvider(context, facts()), machine.feed)
+    packets["time"] = np.full(len(packets), time)
+    stage = SightingStage(context)
+    outputs = [stage.process(chunk(buffer, packets, time)), stage.finish()]
+    flags = [flag for out in outputs if out is not None for flag in out.packets["flags"].tolist()]
+    assert len([flag for flag in flags if not flag & Mark.DROP_ONLY]) == 1
+
+
 def test_late_row_is_passed_on_in_order_with_what_is_held() -> None:
     context = Context()
     context.interfaces.add(Interface(1, tap="pktmon"))

@@ -56,6 +56,20 @@ def test_ethernet_interface_is_made_where_there_is_none() -> None:
     ]
 
 
+def test_wifi_interfaces_of_a_capture_file_keep_apart() -> None:
+    context = Context()
+    frame = wifi(ETHERNET, sent=True)
+    for name in ("wlan0", "wlan1"):
+        context.interfaces.add(Interface(105, name))
+    packets = PacketTable(2)
+    packets["captured"] = packets["original"] = np.full(2, len(frame), np.uint32)
+    packets["offset"] = np.array([0, len(frame)])
+    packets["interface"] = np.array([0, 1], np.int32)
+    WifiStage(context, ethernet=True).process(chunk(np.frombuffer(bytearray(frame * 2), np.uint8), packets))
+    assert [context.interfaces[n].name for n in packets["interface"]] == ["wlan0 (Ethernet)", "wlan1 (Ethernet)"]
+    assert all(interface.reports == 0 for interface in context.interfaces)
+
+
 def test_frame_without_clear_data_stays_as_it_is(backend: str) -> None:
     null = b"\x48\x01" + bytes(22)
     sealed = b"\x88\x42" + bytes(range(80))

@@ -175,10 +175,10 @@ class NdisCapProvider:
             named = dict(self._layers.get(miniport, ()))
             card = self._facts.cards.get(lower)
             if lower == miniport:
-                name = "adapter"
+                name = f"adapter {(card.alias if card else '') or self._names.get(miniport, '') or miniport}"
             else:
                 name = named.get(lower) or (card.description if card else "") or f"layer {lower}"
-            self._points[key] = self._context.add_point(Point(miniport, lower, name))
+            self._points[key] = self._context.add_point(Point(lower, 0, name))
         return self._points[key]
 
     def _interface(self, miniport: int, link_type: int) -> int:

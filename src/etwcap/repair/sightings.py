@@ -27,6 +27,7 @@ MOST_ROWS: Final = 1 << 16
 MOST_BYTES: Final = 16 << 20
 """What is held at most, whatever the times say."""
 
+_FIRST_TIME: Final = -(2**63)
 _DROPPING_TAPS: Final = frozenset({"pktmon"})
 """Taps that report drops: only their packets wait for reports."""
 _FRAME, _REPORT, _FOREIGN_REPORT = 0, 1, 2
@@ -151,7 +152,7 @@ class SightingStage:
             rows.verdict[rows.packets["time"] <= overflow] = KEEP
             passed, settled_to = self._turn(rows, complete_to, dropping)
             passed = max(passed, int(np.searchsorted(rows.packets["time"], overflow, "right")))
-            settled_to = max(settled_to, overflow + 1)
+            settled_to = max(settled_to, min(overflow + 1, END_OF_TIME))
         if rows.kind.any():
             rows, passed = self._resolve(chunk, rows, settled_to, passed)
         if not self._drops and "drop_count" in rows.packets:
@@ -191,7 +192,7 @@ class SightingStage:
             by_layer &= identity == 0
             appearance = _joined(held, new, "appearance")[source]
             score, decisive = self._score(key, rank, both["direction"], appearance, decided, ranked)
-            deadline = complete_to if complete_to == END_OF_TIME else complete_to - WAIT
+            deadline = _before(complete_to, WAIT)
             verdict, _ = keep_best(identity, score, decisive, time, deadline, self._recent)
             self._ids_seen = self._ids_seen or bool(identity.any())
             unplaced = frame & ~ranked & (identity == 0)
@@ -250,7 +251,7 @@ class SightingStage:
             return len(time), END_OF_TIME
         settled_to = min(complete_to, int(time[waiting[0]])) if len(waiting) else complete_to
         if dropping:
-            return int(np.searchsorted(time, settled_to - FRAME_AFTER - FRAME_BEFORE, "left")), settled_to
+            return int(np.searchsorted(time, _before(settled_to, FRAME_AFTER + FRAME_BEFORE), "left")), settled_to
         return int(waiting[0]) if len(waiting) else len(time), settled_to
 
     @staticmethod
@@ -266,7 +267,7 @@ class SightingStage:
     def _resolve(self, chunk: Chunk, rows: _Judged, settled_to: int, passed: int) -> tuple[_Judged, int]:
         """Turn drop reports into marks of the frames they speak of, or into frames of their own."""
         time = rows.packets["time"]
-        limit = settled_to if settled_to == END_OF_TIME else settled_to - FRAME_AFTER
+        limit = _before(settled_to, FRAME_AFTER)
         ready = np.flatnonzero((rows.kind != _FRAME) & ((time < limit) | (np.arange(len(time)) < passed)))
         if not len(ready):
             return rows, passed
@@ -352,6 +353,11 @@ class SightingStage:
             self._context.receipt.note("drop-only", "packets that exist only as drop reports became frames", int(lone))
             comment_drops(self._context, out.packets)
         return out
+
+
+def _before(time: int, span: int) -> int:
+    """A time that much earlier; the end of time stays the end."""
+    return time if time == END_OF_TIME else max(time - span, _FIRST_TIME)
 
 
 def _joined(held: PacketTable, new: PacketTable, name: str) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.native.wifi import CONVERTED, UNSUPPORTED, clear_protected, to_ethernet
-from etwcap.packets import Chunk, Context, Interface, Mark, PacketTable
+from etwcap.packets import Chunk, Context, Mark, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11
 
 _SUFFIX = " (802.11)"
@@ -81,27 +81,29 @@ class WifiStage:
         interface = packets.writable("interface")
         for number in np.unique(interface[rows]).tolist():
             if number not in self._twins:
-                self._twins[number] = self._ethernet_twin(self._context.interfaces[number])
+                self._twins[number] = self._ethernet_twin(number)
         target = np.arange(len(self._context.interfaces), dtype=np.int32)
         for number, twin in self._twins.items():
             target[number] = twin
         for number, count in enumerate(np.bincount(interface[rows]).tolist()):
-            if count:
-                self._context.interfaces[number].reports -= count
-                self._context.interfaces[int(target[number])].reports += count
+            seen = min(count, self._context.interfaces[number].reports)
+            self._context.interfaces[number].reports -= seen
+            self._context.interfaces[int(target[number])].reports += seen
         interface[rows] = target[interface[rows]]
 
-    def _ethernet_twin(self, wifi: Interface) -> int:
+    def _ethernet_twin(self, number: int) -> int:
         """The Ethernet interface of the same adapter, known by the key that the providers use too."""
+        wifi = self._context.interfaces[number]
+        adapter = wifi.name.removesuffix(_SUFFIX)
+        plain = adapter not in (wifi.name, "PktMon")
         twin = dataclasses.replace(
             wifi,
             link_type=ETHERNET,
-            name=wifi.name.removesuffix(_SUFFIX),
+            name=adapter if plain else f"{adapter} (Ethernet)",
             ipv4=list(wifi.ipv4),
             ipv6=list(wifi.ipv6),
             reports=0,
             drops=0,
         )
-        if wifi.name == "PktMon (802.11)":
-            twin.name = "PktMon (Ethernet)"
-        return self._context.interfaces.add(twin, (wifi.tap, wifi.if_index or -1, ETHERNET))
+        key = (wifi.tap, wifi.if_index or -1, ETHERNET) if wifi.tap else ("ethernet of", number)
+        return self._context.interfaces.add(twin, key)
