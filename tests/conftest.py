@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from etwcap.native import library, use_backend
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # no test measures time, on a busy machine neither
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORPUS = CHECKOUT.parent / "shared" / "corpus"
