@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from etwcap.native import library, use_backend
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")  # no test measures time, on a busy machine neither
+settings.load_profile("untimed")  # how long an example takes says nothing on a busy machine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORPUS = CHECKOUT.parent / "shared" / "corpus"
