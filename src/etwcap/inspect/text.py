@@ -28,7 +28,9 @@ def iso(time: int | None) -> str | None:
 
 
 def duration(ns: int) -> str:
-    """``15.2 s``, ``3 min 20 s``, ``8 h 12 min``, ``12 d 3 h``."""
+    """``0.3 µs``, ``15.2 s``, ``3 min 20 s``, ``8 h 12 min``, ``12 d 3 h``."""
+    if 0 < ns < 1_000_000:
+        return f"{ns / 1000:.3g} µs"
     seconds = ns / 1e9
     if seconds < 60:
         return f"{seconds:.3g} s"
