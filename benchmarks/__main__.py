@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from benchmarks import cases
@@ -17,7 +18,7 @@ RESULTS = Path(__file__).with_name("results.md")
 
 def _default_folder() -> Path:
     tmpfs = Path("/dev/shm")
-    return (tmpfs if tmpfs.is_dir() else Path("build")) / "etwcap-bench"
+    return tmpfs if tmpfs.is_dir() else Path(tempfile.gettempdir())
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,7 +27,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"which ones (default: all): {', '.join(CASES)}")
     parser.add_argument(
-        "--dir", type=Path, default=_default_folder(), help="where traces lie while measured (%(default)s)"
+        "--dir", type=Path, default=_default_folder(), help="where traces are put while measured (%(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=7, help="alternating pairs (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="a fiftieth of the size, one pair: to see that it runs")
@@ -45,7 +46,8 @@ def main() -> int:
     chosen = arguments.cases or CASES
     rounds, scale = (1, QUICK) if arguments.quick else (arguments.rounds, 1.0)
     arguments.dir.mkdir(parents=True, exist_ok=True)
-    bench = cases.Bench(arguments.dir, rounds=rounds, scale=scale, say=lambda text: print(text, file=sys.stderr))
+    folder = Path(tempfile.mkdtemp(prefix="etwcap-bench-", dir=arguments.dir))
+    bench = cases.Bench(folder, rounds=rounds, scale=scale, say=lambda text: print(text, file=sys.stderr))
     results: list[cases.Result] = []
     try:
         for name, measure in (
@@ -60,7 +62,7 @@ def main() -> int:
         if "memory" in chosen:
             results += cases.memory(bench, big_plain=arguments.big)
     finally:
-        shutil.rmtree(arguments.dir)
+        shutil.rmtree(folder)
     page = report(results, rounds=rounds, scale=scale, folder=arguments.dir)
     print(page)
     if arguments.save:

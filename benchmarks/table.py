@@ -47,8 +47,9 @@ def report(results: Iterable[Result], *, rounds: int, scale: float, folder: Path
 
 `python -m benchmarks`: whole processes on one core, medians of {rounds} alternating pairs, files in `{folder}`.{size}
 The columns of rivals are our time to theirs, wall / user+sys: `cp` of the same input, `editcap` copying the pcapng that
-was written. Peak is the resident set at its highest. dissect.etl walks a smaller trace of the same kind and does
-nothing with the records; the rates are compared, its own without the time to start.
+was written. Peak is the resident set at its highest; the traces of many processors, for which it matters, are read
+once, to /dev/null. dissect.etl walks a smaller trace of the same kind and does nothing with the records; the rates are
+compared, its own without the time to start.
 
 Machine: {_processor()}, Linux {platform.release()}, Python {platform.python_version()}.
 
