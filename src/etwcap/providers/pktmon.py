@@ -55,8 +55,7 @@ class PktMonProvider:
         return rows
 
     def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
-        """Components, properties, counters and filters; other events (parsed headers, contexts) hold nothing to
-        learn."""
+        """Take in components, properties, counters and filters; other events hold nothing to learn."""
         known = records[records["id"] <= EventId.FILTER_IPV6]
         if not len(known):
             return
@@ -153,8 +152,10 @@ class PktMonProvider:
         captured: NDArray[np.uint32],
         original: NDArray[np.uint32],
     ) -> NDArray[np.intp]:
-        """The slot in ``_LINK_TYPES`` of each packet. The type tag WiFi is wrong above nwifi: there the place or
-        the bytes tell."""
+        """The slot in ``_LINK_TYPES`` of each packet.
+
+        The type tag WiFi is wrong above nwifi.sys: there the place tells, or the bytes.
+        """
         link = np.full(len(packet_type), _PDU, np.intp)
         link[packet_type == PacketType.ETHERNET] = _ETHERNET
         link[packet_type == PacketType.IP] = _IP
@@ -284,8 +285,10 @@ def _packet_id(group: NDArray[np.uint64], number: NDArray[np.uint64]) -> NDArray
 def _identity(
     group: NDArray[np.uint64], number: NDArray[np.uint64], packet_id: NDArray[np.uint64], appearance: NDArray[np.uint16]
 ) -> NDArray[np.uint64]:
-    """A key that all sightings of a packet share; 0 where AppearanceCount is 0, since every sighting has ids of its
-    own there (builds 26100 and 26200)."""
+    """A key that all sightings of a packet share.
+
+    0 where AppearanceCount is 0: there every sighting has ids of its own (builds 26100 and 26200).
+    """
     mixed = (group ^ number << np.uint64(48)) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
     key: NDArray[np.uint64] = np.where(packet_id != 0, packet_id + np.uint64(1), mixed)
     return np.where(appearance > 0, key, np.uint64(0)).astype(np.uint64)

@@ -30,8 +30,10 @@ _LOWER_EDGE: Final[dict[int, int]] = {ComponentType.FILTER: 2}
 
 @dataclass(slots=True)
 class Counters:
-    """What a component dropped or an edge passed. Flow counters of Wi-Fi stacks are too high on builds 26100 and
-    26200."""
+    """What a component dropped or an edge passed.
+
+    Flow counters of Wi-Fi stacks are too high on builds 26100 and 26200.
+    """
 
     direction_in: int = 0
     packets_in: int = 0
@@ -158,8 +160,10 @@ class ComponentTree:
         self._places: dict[tuple[int, int], Place] | None = None
 
     def learn(self, event_id: int, payload: bytes) -> bool:
-        """Take in one event other than a packet; the same event may come again. False: its payload is too short for
-        it."""
+        """Take in one event other than a packet; the same one may come again.
+
+        False: its payload is too short for it, and nothing was learnt.
+        """
         try:
             if event_id in (EventId.FILTER_IPV4, EventId.FILTER_IPV6):
                 self._learn_filter(payload, 4 if event_id == EventId.FILTER_IPV4 else 16)
@@ -252,8 +256,7 @@ class ComponentTree:
         return known
 
     def _arrange(self) -> dict[tuple[int, int], Place]:
-        """Every known edge of every component, stack by stack from the wire upwards; edge 0 stands for the
-        component itself."""
+        """Every known edge of every component; edge 0 stands for the component itself."""
         hosts = {
             c.properties[Property.LOWEST_IF_INDEX]: c.adapter
             for c in self.components.values()
@@ -366,8 +369,7 @@ _LAYERS: Final = {
 
 
 def _layer(component: Component) -> int:
-    """The height of a component's type; tcpip's own protocol components (with IpIfIndex) lie above the NDIS
-    bindings."""
+    """The height of a component's type; tcpip's own protocols (with IpIfIndex) lie above the NDIS bindings."""
     if component.type == ComponentType.PROTOCOL and Property.MINIPORT_IF_INDEX not in component.properties:
         return 4
     return _LAYERS.get(ComponentType(component.type), 8) if component.type in _KNOWN_TYPES else 8

@@ -65,8 +65,10 @@ def group_reports(key: NDArray[np.uint64], time: NDArray[np.int64]) -> NDArray[n
 
 
 def add_reports(packets: PacketTable, frame: NDArray[np.intp], reports: PacketTable) -> None:
-    """Mark ``packets[frame[i]]`` by ``reports[i]``: the first report gives reason and location, all count. In time
-    order."""
+    """Mark ``packets[frame[i]]`` by ``reports[i]`` (in time order).
+
+    The first report of a frame gives reason and location, all are counted.
+    """
     count = packets.writable("drop_count")
     reason, location = packets.writable("drop_reason"), packets.writable("drop_location")
     first_frame, first = np.unique(frame, return_index=True)
