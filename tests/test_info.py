@@ -290,7 +290,8 @@ def test_safe_text_leaves_names_and_escapes_controls() -> None:
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(0, "0 s"), (300, "0.3 µs"), (82_000_000, "0.082 s"), (15_200_000_000, "15.2 s"), (200_000_000_000, "3 min 20 s"), (29_520_000_000_000, "8 h 12 min"),
+    [(0, "0 s"), (300, "0.3 µs"), (82_000_000, "0.082 s"),
+     (15_200_000_000, "15.2 s"), (200_000_000_000, "3 min 20 s"), (29_520_000_000_000, "8 h 12 min"),
      (1_047_600_000_000_000, "12 d 3 h")],
 )  # fmt: skip
 def test_durations_have_two_units(ns: int, text: str) -> None:
