@@ -63,9 +63,9 @@ def is_wifi_frame(
 def mark_rebuilt_headers(buffer: NDArray[np.uint8], packets: PacketTable, rows: NDArray[np.bool_]) -> None:
     """Mark the drops whose IP header Windows rebuilt; ``rows`` are the drops that begin with an IP header.
 
-    They come from the transport layer (locations 0xE00045xx to 0xE00047xx of tcpip, and 0xE0004134), and their header has
-    none of the values that a sender sets: IPv4 has TOS 0, id 0, TTL 1 and checksum 0, IPv6 traffic class and flow label 0
-    and hop limit 1 (seen on builds 26100 and 26200).
+    They come from the transport layer (locations 0xE00045xx to 0xE00047xx of tcpip, and 0xE0004134), and their header
+    has none of the values that a sender sets: IPv4 has TOS 0, id 0, TTL 1 and checksum 0, IPv6 traffic class and flow
+    label 0 and hop limit 1 (seen on builds 26100 and 26200).
     """
     location = packets["drop_location"]
     module = location >> 8
