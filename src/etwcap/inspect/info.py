@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etwcap.inspect.census import Census, InterfaceCount
-from etwcap.inspect.reasons import NoPackets, Seen, why_no_packets
 from etwcap.native import backend
 from etwcap.packets import Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
 from etwcap.providers.base import NetworkCard, TraceFacts
 from etwcap.providers.names import NDIS_PACKET_CAPTURE, PKTMON, group_name, guid_text, provider_name
-from etwcap.providers.pktmon import PktMonProvider
 from etwcap.providers.pktmon_names import location_name, reason_name
 from etwcap.repair.sightings import SightingStage
+from etwcap.sources.absence import NoPackets, absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
 
@@ -186,7 +185,7 @@ def _tell_trace(info: TraceInfo, source: EtlSource) -> None:
     names = _names(source, info.census)
     info.providers = _providers(source, names)
     if not info.census.packets:
-        info.no_packets = why_no_packets(_seen(info, source, names, build))
+        info.no_packets = absence_in(source, names)
 
 
 def _build(facts: TraceFacts) -> int:
@@ -226,20 +225,3 @@ def _providers(source: EtlSource, names: dict[int, str]) -> list[ProviderInfo]:
         name = (schema.event_name or schema.task_name) if schema else ""
         known.kinds.append(EventInfo(kind.id, kind.version, kind.opcode, name, count))
     return sorted(found.values(), key=lambda provider: -provider.events)
-
-
-def _seen(info: TraceInfo, source: EtlSource, names: dict[int, str], build: int) -> Seen:
-    events: Counter[int] = Counter()
-    for kind, count in source.event_counts.items():
-        events[kind.provider] += count
-    losses = info.description.losses
-    return Seen(
-        events,
-        source.provider_guids,
-        names,
-        info.census.messages.total(),
-        build,
-        unclosed=losses.unclosed,
-        damaged=bool(info.description.damage_count or losses.missing_end or losses.sequence_gaps),
-        pktmon=next((each for each in source.providers if isinstance(each, PktMonProvider)), None),
-    )

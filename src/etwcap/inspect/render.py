@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from etwcap.etl import layout
-from etwcap.inspect.text import duration, labelled, octets, plural, safe_text, table, utc
+from etwcap.inspect.text import duration, labelled, octets, safe_text, table, utc
 from etwcap.packets.linktypes import title
+from etwcap.packets.words import plural
 
 if TYPE_CHECKING:
     from etwcap.inspect.info import TraceInfo

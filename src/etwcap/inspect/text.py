@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from etwcap.etl.values import UtcTime
+from etwcap.packets.words import plural
 
 
 def safe_text(text: str) -> str:
@@ -39,11 +40,6 @@ def duration(ns: int) -> str:
         if whole >= unit:
             return f"{whole // unit} {name} {whole % unit // smaller} {smaller_name}"
     raise AssertionError
-
-
-def plural(number: int, word: str, words: str = "") -> str:
-    """``1 packet``, ``2,705 packets``."""
-    return f"{number:,} {word if number == 1 else words or word + 's'}"
 
 
 def octets(number: int) -> str:

@@ -24,7 +24,7 @@ from etwcap.repair.wifi import WifiStage
 from etwcap.sinks.output import Output, ReaderGone
 from etwcap.sinks.pcap import PcapSink
 from etwcap.sinks.pcapng import PcapngSink, Section
-from etwcap.sources.absence import why_no_packets
+from etwcap.sources.absence import absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import FileSource, open_source
 
@@ -311,9 +311,11 @@ def _nothing_to_write(
             cause=f"--appearances {options.appearances}" + ("" if options.drops else " --no-drops"),
             hint="--appearances all keeps every sighting",
         )
+    if len(sources) == 1 and isinstance(source := sources[0], EtlSource):
+        absence = absence_in(source)
+        return NothingToWriteError(f"no packets in {names}", cause=absence.text, hint=absence.hint)
     if len(sources) == 1:
-        absence = why_no_packets(sources[0])
-        return NothingToWriteError(f"no packets in {names}", cause=absence.reason, hint=absence.hint)
+        return NothingToWriteError(f"no packets in {names}", cause="the capture file has no packet blocks")
     return NothingToWriteError(
         f"no packets in {names}", cause="none of the inputs has any", hint="etwcap info tells what is in each"
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etwcap.etl import layout
 from etwcap.etl.buffers import BufferTable, read_buffers
 from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
-from etwcap.etl.records import Records, pick
+from etwcap.etl.records import MESSAGE, Records, pick
 from etwcap.etl.time import FILETIME_HZ, unix_ns
 from etwcap.native.etl import ClockRule, Engine, open_merge
 from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
@@ -39,6 +39,9 @@ _RUNDOWN_DEPTH = 8
 
 
 _KERNEL_GROUPS = 256
+
+_MOST_KINDS = 65536
+"""Kinds of events told apart; real traces have a few hundred."""
 
 
 class Learner(Protocol):
@@ -83,6 +86,8 @@ class EtlSource:
         """by ordinal, as far as met"""
         self.provider_counts: dict[int, int] = {}
         """records by provider ordinal (below 0: kernel group -1 - ordinal)"""
+        self.messages = 0
+        """WPP messages among the records"""
         self.event_counts: dict[EventKind, int] = {}
         """how often each kind of event came, packets included; only with ``count_events``"""
         try:
@@ -119,6 +124,7 @@ class EtlSource:
         description.machine = _machine(self.header)
         self.facts = TraceFacts(description, description.machine)
         self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
+        self.facts.buffer_offsets = self.buffers.buffers["offset"]
         self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
         self.metadata = EventMetadata(self.facts)
         self.providers_seen = [False] * len(self.providers)
@@ -238,6 +244,7 @@ class EtlSource:
         return packets, _events(others)
 
     def _count_providers(self, records: Records) -> None:
+        self.messages += int(np.count_nonzero(records["type"] == MESSAGE))
         counts = np.bincount(records["provider"] + _KERNEL_GROUPS)
         for place in np.flatnonzero(counts).tolist():
             ordinal = place - _KERNEL_GROUPS
@@ -253,6 +260,8 @@ class EtlSource:
         for value, count in zip(*np.unique(key, return_counts=True), strict=True):
             number = int(value)
             kind = EventKind(number >> 32, number >> 16 & 0xFFFF, number >> 8 & 0xFF, number & 0xFF)
+            if len(self.event_counts) >= _MOST_KINDS and kind not in self.event_counts:
+                kind = EventKind(kind.provider, 0xFFFF, 0xFF, 0xFF)  # no real trace comes here
             self.event_counts[kind] = self.event_counts.get(kind, 0) + int(count)
 
     def _report_issues(self, engine: Engine) -> None:
