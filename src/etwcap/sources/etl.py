@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -124,11 +125,8 @@ class EtlSource:
         description.machine = _machine(self.header)
         self.facts = TraceFacts(description, description.machine)
         self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
-        self.facts.buffer_offsets = self.buffers.buffers["offset"]
         self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
         self.metadata = EventMetadata(self.facts)
-        self.providers_seen = [False] * len(self.providers)
-        """which of them wrote anything"""
         self._seed = [provider.guid for provider in self.providers]
         self._seed += [guid for guid in (SystemFacts.guid, EventMetadata.guid) if guid not in self._seed]
         self.provider_guids = list(self._seed)
@@ -145,14 +143,24 @@ class EtlSource:
         return open_merge(self._descriptor, table.buffers, table.chain_starts, self._rule(), self._seed)
 
     def _read_rundown(self) -> None:
-        """Learn what stands at the end of the trace: components, counters, network cards, schemas of late events."""
+        """Learn what stands at the end of the trace: components, counters, network cards, schemas of late events.
+
+        What is found broken on the way is not told: the whole reading comes upon it again.
+        """
+        description, receipt = self.facts.description, self.context.receipt
+        told, count = len(description.damage), description.damage_count
+        notes = {kind: replace(note) for kind, note in receipt.notes.items()}
         for depth in range(1, _RUNDOWN_DEPTH + 1):
             table = self.buffers.last_of_chains(depth)
             if not self._rundown_reaches_back(table) or len(table.buffers) == len(self.buffers.buffers):
-                return
+                break
+        del description.damage[told:]
+        description.damage_count, receipt.notes = count, notes
+        self.facts.buffer_offsets = self.buffers.buffers["offset"]
 
     def _rundown_reaches_back(self, table: BufferTable) -> bool:
         engine = self._merge(table)
+        self.facts.buffer_offsets = table.buffers["offset"]
         firsts = set(table.chain_starts[:-1].tolist())
         inside = False
         try:
@@ -172,7 +180,6 @@ class EtlSource:
         for ordinal, provider in enumerate(self.providers):
             own = ordinals == ordinal
             if own.any():
-                self.providers_seen[ordinal] = True
                 own[own] = ~provider.packet_rows(pick(records, own))
                 if own.any():
                     provider.learn(buffer, pick(records, own))
@@ -216,7 +223,6 @@ class EtlSource:
             own = ordinals == ordinal
             if not own.any():
                 continue
-            self.providers_seen[ordinal] = True
             mine = records if own.all() else pick(records, own)
             is_packet = provider.packet_rows(mine)
             if not is_packet.all():
