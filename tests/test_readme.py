@@ -79,3 +79,13 @@ def test_the_output_that_the_readme_shows_is_what_comes_out(tmp_path: Path) -> N
     described = etwcap("info", sample, cwd=ROOT)
     assert (converted.returncode, described.returncode) == (0, 0)
     assert shown[1].rstrip() == (converted.stderr + described.stdout).rstrip(), "scripts/update-readme mends it"
+
+
+def test_the_python_that_the_readme_shows_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    block = re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    exec(compile(block[1], "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) > 10
