@@ -8,7 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from etwcap.providers.ndiscap_layout import Keyword
+from etwcap.providers.ndiscap_layout import (
+    NDIS_OBJECT_TYPE_DEFAULT,
+    RECEIVE_CONTEXT_SIZE,
+    RECEIVE_CONTEXT_SIZE_32,
+    Keyword,
+)
 
 
 def _wstr(text: str) -> bytes:
@@ -56,3 +61,50 @@ def build_source_info(if_index: int, name: str, layers: Iterable[tuple[int, str]
     named = list(layers)
     head = struct.pack("<B", source_id) + _wstr(name) + struct.pack("<IH", if_index, len(named))
     return head + b"".join(struct.pack("<I", layer) + _wstr(text) for layer, text in named)
+
+
+def build_wifi_metadata(
+    *,
+    miniport: int,
+    lower: int | None = None,
+    frequency: int = 0,
+    rssi: int = 0,
+    data_rate: int = 0,
+    receive_flags: int = 0,
+    phy_id: int = 0,
+    timestamp: int = 0,
+    pointer_size: int = 8,
+) -> bytes:
+    """Event 1002: what the radio told of the next 802.11 frame of the miniport (keyword: Native802.11).
+
+    ``frequency`` in MHz, ``rssi`` in dBm, ``data_rate`` in units of 500 kbit/s; ``receive_flags`` are ``ReceiveFlag``
+    bits.
+    """
+    size = RECEIVE_CONTEXT_SIZE if pointer_size == 8 else RECEIVE_CONTEXT_SIZE_32
+    context = struct.pack(
+        "<BBHIIIHHiB3xI", NDIS_OBJECT_TYPE_DEFAULT, 1, size, receive_flags, phy_id, frequency, 1, 0, rssi, data_rate, 0
+    )
+    context += bytes(pointer_size) + struct.pack("<Q", timestamp)
+    return struct.pack("<III", miniport, miniport if lower is None else lower, len(context)) + context
+
+
+def build_legacy_wifi_metadata(
+    *,
+    miniport: int,
+    lower: int | None = None,
+    frequency: int = 0,
+    rssi: int = 0,
+    data_rate: int = 0,
+    receive_flags: int = 0,
+    phy_id: int = 0,
+    timestamp: int = 0,
+    operation_mode: int = 0,
+) -> bytes:
+    """Event 1002 of the older provider Microsoft-PEF-NDIS-PacketCapture (``pefndis``), units as above."""
+    head = struct.pack("<II", miniport, miniport if lower is None else lower)
+    return head + struct.pack("<IIIIiBQ", operation_mode, receive_flags, phy_id, frequency, rssi, data_rate, timestamp)
+
+
+def metadata_keyword() -> int:
+    """The keyword of event 1002."""
+    return int(Keyword.DIAGNOSTIC_CHANNEL | Keyword.PACKET | Keyword.RECEIVE_PATH | Keyword.NATIVE_802_11)

@@ -1,7 +1,8 @@
-"""Microsoft-Windows-NDIS-PacketCapture: event ids, keywords and the packed layout of event 1001.
+"""Microsoft-Windows-NDIS-PacketCapture: event ids, keywords and the packed layouts of its events.
 
 From the provider's manifest (builds 7600, 17134, 18990), Microsoft's Message Analyzer and etl2pcapng, and a real
-event of build 19044.
+event of build 19044. What is told of 1002 and of the metadata of radios comes from Microsoft's page on
+DOT11_EXTSTA_RECV_CONTEXT (windot11.h) and the same tools.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ GUID: Final = uuid.UUID("2ed6006e-4729-4609-b423-3ee7bcd678ef").bytes_le
 
 
 class EventId(enum.IntEnum):
-    """Event ids of the provider; 1002 (Wi-Fi metadata) and 1003 (virtual switch) are events to us, no packets."""
+    """Event ids of the provider."""
 
     PACKET_FRAGMENT = 1001
     PACKET_METADATA = 1002
@@ -56,3 +57,58 @@ FRAGMENT_HEADER: Final = np.dtype([("miniport_if_index", "<u4"), ("lower_if_inde
 assert FRAGMENT_HEADER.itemsize == 12
 
 GFT_TRAILER_SIZE: Final = 16
+
+METADATA_HEADER: Final = np.dtype([("miniport_if_index", "<u4"), ("lower_if_index", "<u4"), ("metadata_size", "<u4")])
+"""What stands before the metadata of event 1002."""
+
+RECEIVE_CONTEXT: Final = np.dtype(
+    [
+        ("type", "u1"),
+        ("revision", "u1"),
+        ("size", "<u2"),
+        ("receive_flags", "<u4"),
+        ("phy_id", "<u4"),
+        ("center_frequency", "<u4"),
+        ("mpdus", "<u2"),
+        ("padding", "<u2"),
+        ("rssi", "<i4"),
+        ("data_rate", "u1"),
+        ("padding2", "V3"),
+        ("media_specific_size", "<u4"),
+    ]
+)
+"""DOT11_EXTSTA_RECV_CONTEXT, revision 1, up to its pointer: MHz, dBm, units of 500 kbit/s.
+
+Then a pointer (8 bytes, or 4 where Size is not 48) and a u64 time stamp, which ``RECEIVE_FLAG_TIMESTAMP`` makes valid.
+"""
+assert RECEIVE_CONTEXT.itemsize == 32
+
+RECEIVE_CONTEXT_SIZE: Final = 48
+RECEIVE_CONTEXT_SIZE_32: Final = 44
+"""Size of the whole context with 8-byte and with 4-byte pointers."""
+NDIS_OBJECT_TYPE_DEFAULT: Final = 0x80
+
+LEGACY_METADATA: Final = np.dtype(
+    [
+        ("miniport_if_index", "<u4"),
+        ("lower_if_index", "<u4"),
+        ("operation_mode", "<u4"),
+        ("receive_flags", "<u4"),
+        ("phy_id", "<u4"),
+        ("center_frequency", "<u4"),
+        ("rssi", "<i4"),
+        ("data_rate", "u1"),
+        ("timestamp", "<u8"),
+    ]
+)
+"""Event 1002 of the older Microsoft-PEF-NDIS-PacketCapture, whole."""
+assert LEGACY_METADATA.itemsize == 37
+
+
+class ReceiveFlag(enum.IntFlag):
+    """uReceiveFlags (DOT11_RECV_FLAG_ of windot11.h)."""
+
+    RAW_PACKET = 1
+    FCS_FAILURE = 2
+    TIMESTAMP = 4
+    """the time stamp is valid"""
