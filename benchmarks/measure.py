@@ -38,9 +38,10 @@ class Comparison(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    """This environment with the checkout's own package first."""
+    """This environment with the checkout's own package first, and bytecode kept as that of an installed package is."""
     path = [str(CHECKOUT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def one_core() -> list[str]:
