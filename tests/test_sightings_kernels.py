@@ -29,6 +29,7 @@ def judged(table: list[tuple[int, int, bool, int]], deadline: int, known: list[i
     return verdict.tolist(), first
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(rows, st.integers(-1, 40), st.lists(st.integers(1, 6), max_size=3))
 def test_both_back_ends_judge_alike_and_keep_one_of_each(
     table: list[tuple[int, int, bool, int]], deadline: int, known: list[int]
@@ -47,6 +48,7 @@ def test_both_back_ends_judge_alike_and_keep_one_of_each(
     assert first == (verdict.index(HOLD) if HOLD in verdict else len(table))
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(st.lists(st.lists(st.integers(1, 2**64 - 1), max_size=12), max_size=12))
 def test_the_last_ids_are_remembered(batches: list[list[int]]) -> None:
     for name in ("native", "twin"):
@@ -87,6 +89,7 @@ wire_bytes = st.one_of(
 )
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(st.lists(st.tuples(wire_bytes, st.sampled_from([1, 101, 105, 252]), st.integers(0, 99999)), max_size=6))
 def test_both_back_ends_find_the_same_keys(packets: list[tuple[bytes, int, int]]) -> None:
     sizes = np.array([len(payload) for payload, _, _ in packets], np.uint32)
@@ -101,6 +104,7 @@ def test_both_back_ends_find_the_same_keys(packets: list[tuple[bytes, int, int]]
     assert results[0] == results[1]
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(
     st.binary(max_size=40), st.lists(st.tuples(st.integers(-2, 45), st.integers(0, 45)), max_size=6), st.integers(0, 60)
 )

@@ -118,6 +118,7 @@ heads = st.builds(
 )
 
 
+@pytest.mark.usefixtures("both_cores")
 @given(st.lists(st.one_of(st.binary(max_size=60), heads), max_size=6))
 def test_both_back_ends_change_the_same_bytes(payloads: list[bytes]) -> None:
     sizes = np.array([len(payload) for payload in payloads], np.uint32)
