@@ -41,7 +41,7 @@ class Walk(NamedTuple):
 
 
 def walk(path: Path) -> Walk:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         size = os.fstat(descriptor).st_size
         header = parse_logfile_header(read_at(descriptor, LONGEST, 0), path.name)
@@ -305,7 +305,7 @@ def test_memory_of_the_engine_does_not_depend_on_the_file(tmp_path: Path) -> Non
         with EtlWriter(path, kind) as trace:
             for number in range(count):
                 trace.add(number % 4, event(kind.raw0 + number, number, bytes(200)))
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         header = parse_logfile_header(read_at(descriptor, LONGEST, 0), path.name)
         facts = Description(session=Session())
         table = read_buffers(descriptor, path.stat().st_size, header, path.name, facts)

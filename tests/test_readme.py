@@ -76,7 +76,7 @@ def test_the_output_that_the_readme_shows_is_what_comes_out(tmp_path: Path) -> N
     assert shown is not None
     sample = Path("examples") / "sample-pktmon.etl"
     converted = etwcap("convert", ROOT / sample, "-w", "sample.pcapng", cwd=tmp_path)
-    described = etwcap("info", sample, cwd=ROOT)
+    described = etwcap("info", sample.as_posix(), cwd=ROOT)
     assert (converted.returncode, described.returncode) == (0, 0)
     assert shown[1].rstrip() == (converted.stderr + described.stdout).rstrip(), "scripts/update-readme mends it"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -72,10 +73,20 @@ def as_dict(error: BaseException) -> dict[str, str | int]:
 
 def report(error: BaseException) -> int:
     """End a run with the error: told on stderr, but for a reader of stdout that went away, which is no failure."""
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) or _is_windows_broken_pipe(error):
         _silence_stdout()
         return 0
     return tell(error)
+
+
+def _is_windows_broken_pipe(error: BaseException) -> bool:
+    """Whether a pipe's reader is gone as Windows tells it: its C runtime makes EINVAL of ERROR_NO_DATA."""
+    return (
+        sys.platform == "win32"
+        and isinstance(error, OSError)
+        and error.errno == errno.EINVAL
+        and error.filename is None
+    )
 
 
 def _silence_stdout() -> None:
