@@ -231,7 +231,7 @@ def _window_sizes(chains: int) -> tuple[int, int, int]:
     """(bytes a chain reads at a time, new bytes in a chunk, compressed bytes a chain holds); all together below 48
     MiB."""
     if chains <= 16:
-        return 128 << 10, 2 << 20, 64 << 10
+        return 128 << 10, 3 << 20, 64 << 10
     if chains <= 64:
         return 128 << 10, 8 << 20, 64 << 10
     if chains <= 256:

@@ -29,7 +29,7 @@ _library: Any = _UNSET
 
 def pointer(array: Any) -> int:
     """The address of a contiguous NumPy array, for an argument declared ``c_void_p``."""
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])  # three times as fast as array.ctypes
 
 
 def _load() -> ctypes.CDLL | None:
