@@ -146,10 +146,10 @@ def _packets(info: TraceInfo, width: int) -> list[str]:
     about = "; ".join(part for part in parts if part)
     lines = [""]
     if info.kind == "etl":
-        lines += labelled("packets", f"{_kept(info)}; {span}", width)
-        lines += labelled("sightings", f"{seen or format(census.packets, ',')}: {about}", width)
+        lines += labelled("packets", _kept(info), width)
+        lines += labelled("sightings", f"{seen or format(census.packets, ',')}: {about}; {span}", width)
     else:
-        lines += labelled("packets", f"{census.packets:,}: {about}", width)
+        lines += labelled("packets", f"{census.packets:,}: {about}; {span}", width)
     rows = [
         [
             safe_text(each.interface.name or f"interface {number}"), title(each.interface.link_type),
