@@ -20,7 +20,7 @@ from etwcap.packets import Context
 from etwcap.pipeline.merge import MergedSource
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
-from traces import Written, header_only_trace, ndiscap_trace
+from traces import Written, header_only_trace, ndiscap_trace, pktmon_trace
 
 
 def packets_of(path: Path | str) -> list[tuple[int, bytes]]:
@@ -220,3 +220,16 @@ def test_records_that_go_back_in_time_are_marked_late_and_kept(tmp_path: Path, b
         marks = [bool(packet.marks & etwcap.Mark.LATE) for packet in trace]
     assert len(marks) == 12
     assert marks.count(True) == 1
+
+
+def test_a_trace_names_the_components_that_saw_its_packets(tmp_path: Path, backend: str) -> None:
+    written = pktmon_trace(tmp_path / "trace.etl", 10)
+    with etwcap.open(written.path) as trace:
+        names = {component.name for component in trace.components}
+        assert "tcpip.sys" in names
+        seen = {packet.seen_at.split()[0] for packet in trace}
+        assert seen <= names
+    capture = tmp_path / "out.pcapng"
+    etwcap.convert([written.path], capture)
+    with etwcap.open(capture) as trace:
+        assert trace.components == []

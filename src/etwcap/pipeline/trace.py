@@ -33,6 +33,8 @@ from etwcap.pipeline.protocols import Source
 from etwcap.pipeline.run import Staged
 from etwcap.providers.base import NetworkCard
 from etwcap.providers.names import group_name, provider_name
+from etwcap.providers.pktmon import PktMonProvider
+from etwcap.providers.pktmon_components import Component
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import FileSource, open_source
 
@@ -172,6 +174,14 @@ class Trace:
     def cards(self) -> list[NetworkCard]:
         """The interface table of the traced machine, where the trace has it."""
         return list(self._source.facts.cards.values()) if isinstance(self._source, EtlSource) else []
+
+    @property
+    def components(self) -> list[Component]:
+        """PktMon's components with their edges, properties and counters, where the trace has its rundown."""
+        if not isinstance(self._source, EtlSource):
+            return []
+        trees = [each.tree for each in self._source.providers if isinstance(each, PktMonProvider)]
+        return [component for tree in trees for component in tree.components.values()]
 
     @property
     def receipt(self) -> Receipt:
