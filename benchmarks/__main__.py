@@ -13,7 +13,7 @@ from benchmarks.table import report
 
 QUICK = 1 / 50
 CASES = ("full", "small", "pktmon", "file", "help", "memory")
-RESULTS = Path(__file__).with_name("results.md")
+RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def _default_folder() -> Path:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.cases import MIB, Result
+from etwcap import __version__
+
+_NOTES = Path(__file__).with_name("notes.md")
 
 _HEAD = ("case", "input MB", "events", "wall s", "cpu s", "M events/s", "peak MiB", "cp", "editcap", "goals")
 
@@ -51,10 +55,12 @@ was written. Peak is the resident set at its highest; the traces of many process
 once, to /dev/null. dissect.etl walks a smaller trace of the same kind and does nothing with the records; the rates are
 compared, its own without the time to start.
 
-Machine: {_processor()}, Linux {platform.release()}, Python {platform.python_version()}.
+Measured on {datetime.date.today().isoformat()} with etwcap {__version__}: {_processor()}, Linux {platform.release()},
+Python {platform.python_version()}.
 
 {table(results, judged=scale == 1)}
-"""
+
+{_NOTES.read_text(encoding="utf-8")}"""
 
 
 def _processor() -> str:
