@@ -33,7 +33,7 @@ def test_the_script_has_no_syntax_error(shell: str) -> None:
     [
         ("etwcap ", "", {"completion", "convert", "info"}),
         ("etwcap con", "con", {"convert"}),
-        ("etwcap convert --no", "--no", {"--no-drops", "--no-progress"}),
+        ("etwcap convert --no", "--no", {"--no-drops", "--no-progress", "--no-radiotap"}),
         ("etwcap completion po", "po", {"powershell"}),
         ("etwcap convert C:\\Users\\me\\trace.etl --form", "--form", {"--format"}),
     ],

@@ -145,10 +145,10 @@ def test_a_rundown_with_counters_says_that_packets_were_counted_and_not_logged(t
     assert "counted, but not logged" in text
 
 
-def test_packets_of_a_provider_not_decoded_are_named(tmp_path: Path) -> None:
+def test_a_capture_without_a_whole_packet_names_its_provider(tmp_path: Path) -> None:
     path = trace_of(tmp_path / "t.etl", *(event_record(WFP, 60001, bytes(40), time=stamp(n)) for n in range(3)))
     category, text, _ = reason_of(path)
-    assert category == "not-decoded"
+    assert category == "empty-capture"
     assert "3 events of Microsoft-Pef-WFP-MessageProvider" in text
 
 

@@ -113,17 +113,6 @@ def test_rows_of_many_adapters_find_their_own_interface(adapters: int) -> None:
     assert packets["interface"].tolist() == [number % adapters for number in range(2 * adapters)]
 
 
-def test_fragments_are_said_and_left_out() -> None:
-    feed = Feed()
-    for start, end in ((True, False), (False, False), (False, True), (True, True)):
-        add(feed, keyword=build.packet_keyword(sent=True, start=start, end=end))
-    context = Context()
-    _, packets = decode(NdisCapProvider(context, facts()), feed)
-    assert len(packets) == 1
-    assert context.receipt.notes["fragments"].count == 3
-    assert "malformed" not in context.receipt.notes
-
-
 def test_snap_length_rule_stands_in_the_interface() -> None:
     feed = Feed()
     feed.add(EventId.CAPTURE_RULE, build.build_capture_rule(17, 3, (128).to_bytes(4, "little")))

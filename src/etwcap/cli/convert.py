@@ -78,6 +78,11 @@ def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--no-drops", is_flag=True, help="Leave out frames that exist only as a drop report.")
 @click.option("--ethernet", is_flag=True, help="Turn 802.11 data frames into the Ethernet frames that the stack saw.")
 @click.option(
+    "--no-radiotap",
+    is_flag=True,
+    help="Leave out what the radio told of received 802.11 frames (signal, channel, rate).",
+)
+@click.option(
     "--repair",
     default="auto",
     show_default=True,
@@ -115,6 +120,7 @@ def command(
     appearances: str,
     no_drops: bool,
     ethernet: bool,
+    no_radiotap: bool,
     repair: str,
     evidence: tuple[str, ...],
     interfaces: tuple[str, ...],
@@ -148,6 +154,7 @@ def command(
         ethernet=ethernet,
         repair=repair,
         format=capture_format,
+        radiotap=not no_radiotap,
         interfaces=interfaces,
         hash=hashed,
         evidence=evidence,

@@ -11,17 +11,33 @@ from typing import Any
 
 from etwcap.inspect.census import Census, InterfaceCount
 from etwcap.native import backend
-from etwcap.packets import Context, Description, Interface, Note, Receipt
+from etwcap.packets import Chunk, Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
 from etwcap.providers.base import NetworkCard, TraceFacts
-from etwcap.providers.names import NDIS_PACKET_CAPTURE, PKTMON, group_name, guid_text, provider_name
+from etwcap.providers.names import (
+    NDIS_PACKET_CAPTURE,
+    PEF_NDIS,
+    PKTMON,
+    RAS_CAPTURE,
+    WFP_CAPTURE,
+    group_name,
+    guid_text,
+    provider_name,
+)
 from etwcap.providers.pktmon_names import location_name, reason_name
+from etwcap.repair.loopback import LoopbackStage
 from etwcap.repair.sightings import SightingStage
 from etwcap.sources.absence import NoPackets, absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
 
-_MAKERS = {PKTMON: "pktmon", NDIS_PACKET_CAPTURE: "netsh trace, or another session with NdisCap"}
+_MAKERS = {
+    PKTMON: "pktmon",
+    NDIS_PACKET_CAPTURE: "netsh trace, or another session with NdisCap",
+    WFP_CAPTURE: "Message Analyzer, or another session with the WFP capture driver",
+    RAS_CAPTURE: "a session with the RAS capture of ndiswan.sys",
+    PEF_NDIS: "Message Analyzer on Windows 7 or 8",
+}
 _DIRECTIONS = ("received", "sent", "unknown")
 
 
@@ -153,7 +169,7 @@ def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int
     source = open_source(path, context, count_events=True)
     try:
         census = Census()
-        census.run(source, _selection(context) if isinstance(source, EtlSource) else None, progress)
+        census.run(source, _Selection(context) if isinstance(source, EtlSource) else None, progress)
         info = TraceInfo(os.fspath(path), source.describe(), census)
         info.interfaces = [
             InterfaceInfo(context.interfaces[number], count) for number, count in sorted(census.interfaces.items())
@@ -166,11 +182,23 @@ def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int
     return info
 
 
-def _selection(context: Context) -> SightingStage:
+class _Selection:
     """What ``convert`` would keep by default; what it has to say about it stays out of the notes."""
-    apart = copy.copy(context)
-    apart.receipt = Receipt()
-    return SightingStage(apart)
+
+    def __init__(self, context: Context) -> None:
+        apart = copy.copy(context)
+        apart.receipt = Receipt()
+        self._sightings = SightingStage(apart)
+        self._loopback = LoopbackStage(apart)
+
+    def process(self, chunk: Chunk) -> Chunk:
+        """The packets that are kept and decided."""
+        return self._loopback.process(self._sightings.process(chunk))
+
+    def finish(self) -> Chunk | None:
+        """The rest of them."""
+        rest = self._sightings.finish()
+        return None if rest is None else self._loopback.process(rest)
 
 
 def _tell_trace(info: TraceInfo, source: EtlSource) -> None:

@@ -28,3 +28,6 @@ class Mark(enum.IntFlag):
     """The event's own length fields contradict each other; what is there was taken."""
     DIRECTION_GUESSED = 1 << 9
     """The direction was inferred, not logged."""
+    HEADER_DECODED = 1 << 10
+    """The IP header was made from fields of the event (WFP): what they do not tell (TTL, id, TOS) is not the
+    packet's."""

@@ -81,6 +81,8 @@ class Context:
         self.comments = TextPool()
         self.receipt = Receipt()
         self.descriptions: list[Description] = []
+        self.radiotap = True
+        """whether providers put what is known of the radio before 802.11 frames"""
         self.drop_reason_texts: dict[int, str] = {}
         """a trace's own texts of drop reasons by number, for those that no table knows"""
 

@@ -18,6 +18,7 @@ from etwcap.pipeline.merge import MergedSource
 from etwcap.pipeline.protocols import Sink, Source, Stage
 from etwcap.pipeline.run import Staged, pump
 from etwcap.repair.evidence import EvidenceStage
+from etwcap.repair.loopback import LoopbackStage
 from etwcap.repair.selection import InterfaceSelection
 from etwcap.repair.sightings import SightingStage
 from etwcap.repair.wifi import WifiStage
@@ -44,6 +45,9 @@ class ConvertOptions:
     """keep frames that exist only as drop reports"""
     ethernet: bool = False
     """turn 802.11 data frames into the Ethernet frames that the stack saw"""
+    radiotap: bool = True
+    """put what the radio told of a received 802.11 frame before it (not in a pcap file, which has one link type, nor
+    with ``ethernet``)"""
     repair: str = "auto"
     """auto, all, none, or names separated by commas; -name takes one out"""
     format: str | None = None
@@ -108,6 +112,8 @@ def convert(
     repairs = parse_repairs(options.repair)
     context = Context()
     context.receipt.backend = backend()
+    kind = options.format or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
+    context.radiotap = options.radiotap and not options.ethernet and kind == "pcapng"
     with ExitStack() as stack:
         sources: list[FileSource] = []
         for name in inputs:
@@ -118,7 +124,6 @@ def convert(
         if options.hash:
             for description in context.descriptions:
                 _hash(description)
-        kind = options.format or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
         target = Path(Path(os.fspath(inputs[0])).stem + "." + kind) if output is None else output
         out = Output(os.fspath(target), inputs=[os.fspath(name) for name in inputs if os.fspath(name) != "-"])
         if output is None and out.path is not None and out.path.exists():
@@ -162,10 +167,10 @@ def etl_stages(
     context: Context, appearances: str, *, drops: bool, ethernet: bool, repairs: frozenset[str]
 ) -> list[Stage]:
     """What an ETL source's packets go through before anything else."""
-    return [
-        SightingStage(context, appearances, drops),
-        WifiStage(context, ethernet=ethernet, clear_protected="wifi" in repairs),
-    ]
+    stages: list[Stage] = [SightingStage(context, appearances, drops)]
+    if appearances != "all":
+        stages.append(LoopbackStage(context))
+    return [*stages, WifiStage(context, ethernet=ethernet, clear_protected="wifi" in repairs)]
 
 
 def _flow(

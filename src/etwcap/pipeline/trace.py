@@ -111,6 +111,7 @@ class Trace:
         drops: bool = True,
         ethernet: bool = False,
         repair: str = "auto",
+        radiotap: bool = True,
     ) -> None:
         """Open a file; the options are those of ``etwcap convert``.
 
@@ -119,7 +120,8 @@ class Trace:
         self.path = os.fspath(path)
         self._repairs = parse_repairs(repair)
         self._appearances, self._drops, self._ethernet = appearances, drops, ethernet
-        self._context = Context()
+        self._radiotap = radiotap and not ethernet
+        self._context = self._new_context()
         self._source: FileSource | None = open_source(self.path, self._context)
         self._description = self._source.describe()
         self._fresh = True
@@ -205,7 +207,7 @@ class Trace:
 
     def table(self) -> tuple[PacketTable, NDArray[np.uint8]]:
         """All packets as one table, and the buffer that holds their bytes (in memory: for traces that fit)."""
-        from etwcap.native.rows import pack_rows
+        from etwcap.native.ranges import pack_ranges
 
         tables, buffers = [], []
         base = 0
@@ -215,7 +217,7 @@ class Trace:
             rows = chunk.packets.take(slice(None))
             for place, size in (("offset", "captured"), ("options_offset", "options_length")):
                 if size in rows:
-                    packed, placed = pack_rows(chunk.buffer, rows[place], rows[size])
+                    packed, placed = pack_ranges(chunk.buffer, rows[place], rows[size])
                     rows[place] = placed + base
                     base += len(packed)
                     buffers.append(packed)
@@ -246,13 +248,18 @@ class Trace:
             for row in range(len(chunk.events)):
                 yield self._event(inner, chunk.buffer, chunk.events, row)
 
+    def _new_context(self) -> Context:
+        context = Context()
+        context.radiotap = self._radiotap
+        return context
+
     def _begin(self) -> Source:
         """A source at the start of the file: the one that was opened, or one opened anew."""
         if self._source is None:
             raise ValueError("the trace is closed")
         if not self._fresh:
             self._source.close()
-            self._context = Context()
+            self._context = self._new_context()
             self._source = open_source(self.path, self._context)
             self._description = self._source.describe()
         self._fresh = False

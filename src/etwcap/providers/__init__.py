@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 def packet_providers() -> list[type[PacketProvider]]:
     """The providers whose events are packets; a new one is added here."""
     from etwcap.providers.ndiscap import NdisCapProvider
+    from etwcap.providers.pefndis import PefNdisProvider
     from etwcap.providers.pktmon import PktMonProvider
+    from etwcap.providers.ras import RasProvider
+    from etwcap.providers.wfp import WfpProvider
 
-    return [NdisCapProvider, PktMonProvider]
+    return [NdisCapProvider, PktMonProvider, WfpProvider, RasProvider, PefNdisProvider]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from etwcap.etl.records import Records
 from etwcap.etl.schemas import Schemas
 from etwcap.packets import Context, Damage, Description, Interface, Machine, PacketTable
+from etwcap.packets.annex import Annex
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class NetworkCard:
     guid: str = ""
     mtu: int = 0
     type: int = 0
-    """IF_TYPE_ of ipifcons.h: 6 Ethernet, 24 loopback, 71 802.11 ..."""
+    """``IF_TYPE_`` of ipifcons.h: 6 Ethernet, 24 loopback, 71 802.11 ..."""
     media_type: int = 0
     """NDIS_MEDIUM; 0 (Ethernet) on Wi-Fi adapters too"""
     physical_medium: int = 0
@@ -77,6 +78,8 @@ class TraceFacts:
     """DOS path ("C:") by NT path ("\\Device\\HarddiskVolume3")"""
     system_directory: str = ""
     """e.g. "C:\\Windows\\system32\\" """
+    annex: Annex = field(default_factory=Annex)
+    """where packets that lie in several records are put together"""
     buffer_offsets: NDArray[np.int64] | None = None
     """file offset of each buffer, by the column ``buffer`` of the records; None where it is not known"""
 
@@ -108,6 +111,9 @@ class PacketProvider(Protocol):
 
     def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
         """The packets of the packet events, and for each the index of its record in ``records`` (ascending).
+
+        The bytes of a packet lie in ``buffer``, or behind its end in ``facts.annex``. The bytes of its own record
+        before a packet may be overwritten by a header that belongs there.
 
         Fills time, interface, direction, offset, captured, original, flags, process, thread, processor and, where
         the provider has them, packet_id, identity, appearance, stack, rank, point, drop_count, drop_reason,

@@ -19,15 +19,18 @@ __all__ = [
 
 NDIS_PACKET_CAPTURE = guid_bytes("2ed6006e-4729-4609-b423-3ee7bcd678ef")
 PKTMON = guid_bytes("4d4f80d9-c8bd-4d73-bb5b-19c90402c5ac")
+WFP_CAPTURE = guid_bytes("c22d1b14-c242-49de-9f17-1d76b8b9c458")
+RAS_CAPTURE = guid_bytes("d84521f7-2235-4237-a7c0-14e3a9676286")
+PEF_NDIS = guid_bytes("9de85b12-1202-467c-8047-ed308fb776c3")
 
 PACKET_PROVIDERS = {
     NDIS_PACKET_CAPTURE: "Microsoft-Windows-NDIS-PacketCapture",
     PKTMON: "Microsoft-Windows-PktMon",
-    guid_bytes("c22d1b14-c242-49de-9f17-1d76b8b9c458"): "Microsoft-Pef-WFP-MessageProvider",
-    guid_bytes("d84521f7-2235-4237-a7c0-14e3a9676286"): "Microsoft-Windows-Ras-NdisWanPacketCapture",
-    guid_bytes("9de85b12-1202-467c-8047-ed308fb776c3"): "Microsoft-PEF-NDIS-PacketCapture",
+    WFP_CAPTURE: "Microsoft-Pef-WFP-MessageProvider",
+    RAS_CAPTURE: "Microsoft-Windows-Ras-NdisWanPacketCapture",
+    PEF_NDIS: "Microsoft-PEF-NDIS-PacketCapture",
 }
-"""Providers whose events hold packets, decoded here or not."""
+"""Providers whose events hold packets."""
 
 NETWORK_PROVIDERS = {
     guid_bytes(text): name

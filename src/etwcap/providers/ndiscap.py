@@ -1,4 +1,4 @@
-"""Microsoft-Windows-NDIS-PacketCapture (``netsh trace``): packets from event 1001, layer names from 1014 and 5101.
+"""Microsoft-Windows-NDIS-PacketCapture (``netsh trace``): packets from events 1001 and 1003, layer names from 5101.
 
 The same packet may lie in the trace once per capture layer of its adapter; each is one row. Which of them is kept
 is decided later (``etwcap.repair.sightings``).
@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 
 from etwcap.etl.records import Records, pick
 from etwcap.native.rows import gather_rows
-from etwcap.packets import Context, Interface, Mark, PacketTable
-from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP
+from etwcap.packets import Context, Interface, PacketTable
+from etwcap.packets.linktypes import ETHERNET, IEEE802_11, IEEE802_11_RADIOTAP, RAW_IP
 from etwcap.packets.receipt import Point
 from etwcap.providers.base import TraceFacts, add_addresses, payload_spans, report_malformed
+from etwcap.providers.fragments import Fragments
+from etwcap.providers.ndiscap_columns import WHOLE, packet_columns, part_keys
 from etwcap.providers.ndiscap_layout import FRAGMENT_HEADER, GUID, RULE_TRUNCATE_BYTES, EventId, Keyword
+from etwcap.providers.ndiscap_radio import Radio, put_radiotap
+from etwcap.providers.vmswitch import SwitchPackets
 
-_TITLES: Final = {ETHERNET: "", IEEE802_11: " (802.11)", RAW_IP: " (raw IP)"}
-_WHOLE: Final = Keyword.PACKET_START | Keyword.PACKET_END
+_TITLES: Final = {
+    ETHERNET: "",
+    IEEE802_11: " (802.11)",
+    IEEE802_11_RADIOTAP: " (802.11 with radiotap)",
+    RAW_IP: " (raw IP)",
+}
 _LARGEST_IF_INDEX: Final = 1 << 24
 """The index within a NET_LUID has 24 bits."""
 _UNNAMED_LAYERS: Final = 128
@@ -29,8 +37,6 @@ _UNNAMED_LAYERS: Final = 128
 _HIGHEST_RANK: Final = 254
 _FEW_KINDS: Final = 32
 """Up to so many combinations of adapter, layer and link type in a chunk are told apart without sorting."""
-_NO_SENDERS: Final = (0, 4, 0xFFFFFFFF)
-"""Idle, System and a header without a process."""
 
 
 class NdisCapProvider:
@@ -38,6 +44,10 @@ class NdisCapProvider:
 
     tap = "ndiscap"
     guid = GUID
+    _legacy = False
+    """whether its metadata are those of the older provider"""
+    _bare = Keyword.WIRELESS_WAN | Keyword.MEDIUM_IP
+    """media whose packets begin with the IP header"""
 
     def __init__(self, context: Context, facts: TraceFacts) -> None:
         self._context = context
@@ -51,10 +61,14 @@ class NdisCapProvider:
         self._interfaces: dict[tuple[int, int], int] = {}
         self._points: dict[tuple[int, int], int] = {}
         self._snap_length = 0
+        self._fragments = Fragments(context, facts.annex)
+        self._radio = Radio(context, facts, self._legacy)
+        self._switch = SwitchPackets(context, facts, self._switch_name)
 
     def packet_rows(self, records: Records) -> NDArray[np.bool_]:
-        """The events 1001."""
-        rows: NDArray[np.bool_] = records["id"] == EventId.PACKET_FRAGMENT
+        """The events 1001 and 1003, and 1002, which belongs to one of them."""
+        ids = records["id"]
+        rows: NDArray[np.bool_] = (ids >= EventId.PACKET_FRAGMENT) & (ids <= EventId.VMSWITCH_PACKET_FRAGMENT)
         return rows
 
     def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
@@ -74,52 +88,94 @@ class NdisCapProvider:
                 report_malformed(self._context, self._facts, known[row : row + 1], "an NdisCap event is too short")
 
     def decode(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, NDArray[np.intp]]:
-        """One row per event 1001 that holds a whole packet.
-
-        Packets that Windows 7 and 8 split into several events are counted in the receipt (kind "fragments") and
-        left out.
-        """
-        rows, starts, head = self._headers(buffer, records)
-        records = records if len(rows) == len(records) else pick(records, rows)
-        keyword = records["keyword"].copy()
-        captured = head["fragment_size"].astype(np.uint32)
-        sent = keyword & np.uint64(Keyword.SEND_PATH) != 0
-        received = keyword & np.uint64(Keyword.RECEIVE_PATH) != 0
-        process = records["process"].copy()
-        flags = np.where(keyword & np.uint64(Keyword.PACKET_TRUNCATED) != 0, np.uint32(Mark.TRUNCATED), np.uint32(0))
-        if sent.any():
-            sender = sent & ~received & ~np.isin(process, _NO_SENDERS)
-            flags |= np.where(sender, np.uint32(Mark.PROCESS_TRUSTED), np.uint32(0))
-        packets = PacketTable(len(rows))
-        packets["time"] = records["time"].copy()
-        packets["direction"] = np.where(sent, 2, np.where(received, 1, 0))
-        packets["offset"] = starts + FRAGMENT_HEADER.itemsize
-        packets["captured"] = captured
-        packets["original"] = captured
-        packets["flags"] = flags
-        packets["process"] = process
-        packets["thread"] = records["thread"].copy()
-        packets["processor"] = records["processor"].copy()
-        self._place(packets, head["miniport_if_index"], head["lower_if_index"], _link_types(keyword))
+        """One row per packet: an event 1001 or 1003, or several of them put together (Windows 7 and 8)."""
+        ids = records["id"]
+        plain = ids == EventId.PACKET_FRAGMENT
+        frames, rows, key = self._frames(buffer, records, plain)
+        if not plain.all():
+            on_switch = np.flatnonzero(ids == EventId.VMSWITCH_PACKET_FRAGMENT)
+            if len(on_switch):
+                switched, kept, miniport = self._switch.rows(buffer, pick(records, on_switch))
+                on_switch = on_switch[kept]
+                frames = PacketTable.concat([frames, switched])
+                rows = np.concatenate([rows, on_switch])
+                key = np.concatenate([key, part_keys(pick(records, on_switch), miniport)])
+                order = np.argsort(rows, kind="stable")
+                frames, rows, key = frames.take(order), rows[order], key[order]
+        packets, rows = self._join(buffer, records, frames, rows, key)
         self._context.receipt.packets_read += len(packets)
+        for number, reports in enumerate(np.bincount(packets["interface"]).tolist()):
+            if reports:
+                self._context.interfaces[number].reports += reports
         return packets, rows
 
+    def _frames(
+        self, buffer: NDArray[np.uint8], records: Records, plain: NDArray[np.bool_]
+    ) -> tuple[PacketTable, NDArray[np.intp], NDArray[np.uint64]]:
+        """The events 1001: whole packets and parts, their rows in ``records``, and the keys of parts."""
+        mine = records if plain.all() else pick(records, plain)
+        kept, starts, head = self._headers(buffer, mine)
+        mine = mine if len(kept) == len(mine) else pick(mine, kept)
+        rows = np.flatnonzero(plain)[kept]
+        size = head["fragment_size"].astype(np.uint32)
+        frames = packet_columns(mine, starts + FRAGMENT_HEADER.itemsize, size, trusted=True)
+        link_type = self._link_types(mine["keyword"])
+        miniport = head["miniport_if_index"]
+        if self._context.radiotap and (self._radio.pending or not plain.all()):
+            metadata = np.flatnonzero(records["id"] == EventId.PACKET_METADATA)
+            begins = mine["keyword"] & np.uint64(Keyword.PACKET_START) != 0
+            received = np.flatnonzero(begins & (link_type == IEEE802_11) & (frames["direction"] != 2))
+            has, radio = self._radio.match(buffer, records, metadata, rows[received], miniport[received])
+            link_type[received[has]] = IEEE802_11_RADIOTAP
+            put_radiotap(buffer, frames, received[has], radio)
+        self._place(frames, miniport, head["lower_if_index"], link_type)
+        return frames, rows, part_keys(mine, miniport)
+
+    def _join(
+        self,
+        buffer: NDArray[np.uint8],
+        records: Records,
+        frames: PacketTable,
+        rows: NDArray[np.intp],
+        key: NDArray[np.uint64],
+    ) -> tuple[PacketTable, NDArray[np.intp]]:
+        """The packets of whole and partial frames, in the order of their first events."""
+        bits = records["keyword"][rows] & WHOLE
+        whole = bits == WHOLE
+        if whole.all() and not self._fragments:
+            return frames, rows
+        part = np.flatnonzero(~whole)
+        bits = bits[part]
+        joined, first, _ = self._fragments.join(
+            buffer,
+            frames.take(part),
+            key[part],
+            bits & np.uint64(Keyword.PACKET_START) != 0,
+            bits & np.uint64(Keyword.PACKET_END) != 0,
+            int(records["time"][-1]),
+        )
+        self._context.receipt.note("fragments", "packets that lie in several events were put together", len(joined))
+        before = first < 0
+        at = np.zeros(len(first), np.intp)
+        at[~before] = rows[part[first[~before]]]
+        places = np.concatenate([at, rows[whole]])
+        order = np.argsort(places, kind="stable")
+        return PacketTable.concat([joined, frames.take(whole)]).take(order), places[order]
+
     def finish(self) -> None:
-        """Complete the interfaces by what the trace's end told."""
+        """Complete the interfaces by what the trace's end told, and give up what is still unfinished."""
+        self._fragments.give_up()
+        self._radio.give_up()
         for (miniport, _), number in self._interfaces.items():
             self._describe(self._context.interfaces[number], miniport)
 
     def _headers(
         self, buffer: NDArray[np.uint8], records: Records
     ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.void]]:
-        """The records that hold a whole packet, where their payloads start, and the fixed parts."""
-        whole = records["keyword"] & np.uint64(_WHOLE) == np.uint64(_WHOLE)
-        if not whole.all():
-            text = "fragments of packets in several events (Windows 7 and 8) are not put together: left out"
-            self._context.receipt.note("fragments", text, int(np.count_nonzero(~whole)))
+        """The records that fit, where their payloads start, and the fixed parts."""
         starts, sizes = payload_spans(buffer, records)
         fits = sizes >= FRAGMENT_HEADER.itemsize
-        rows = np.flatnonzero(whole & fits)
+        rows = np.flatnonzero(fits)
         head = gather_rows(buffer, starts[rows], FRAGMENT_HEADER)
         held = head["fragment_size"] <= sizes[rows] - FRAGMENT_HEADER.itemsize
         if not held.all():
@@ -150,9 +206,16 @@ class NdisCapProvider:
         packets["rank"] = np.array(rank, np.uint8)[back]
         packets["point"] = np.array(point, np.int32)[back]
         packets["interface"] = np.array(interface, np.int32)[back]
-        for number, reports in enumerate(np.bincount(packets["interface"]).tolist()):
-            if reports:
-                self._context.interfaces[number].reports += reports
+
+    def _link_types(self, keyword: NDArray[np.uint64]) -> NDArray[np.uint16]:
+        """The link type by the medium bits: 802.11, then the kinds of bare IP; all else is Ethernet."""
+        wifi = keyword & np.uint64(Keyword.NATIVE_802_11) != 0
+        bare = keyword & np.uint64(self._bare) != 0
+        return np.where(wifi, IEEE802_11, np.where(bare, RAW_IP, ETHERNET)).astype(np.uint16)
+
+    def _switch_name(self, miniport: int) -> str:
+        card = self._facts.cards.get(miniport)
+        return (card.alias if card else "") or self._names.get(miniport, "")
 
     def _rank(self, miniport: int, lower: int) -> int:
         """0 right above the adapter; then the layers as 5101 lists them, then all others as they come."""
@@ -224,13 +287,6 @@ class NdisCapProvider:
             layers.append((layer, label))
         self._names[if_index] = name
         self._layers[if_index] = layers
-
-
-def _link_types(keyword: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """The link type by the medium bits: 802.11, then the two kinds of bare IP; all else is Ethernet."""
-    wifi = keyword & np.uint64(Keyword.NATIVE_802_11) != 0
-    bare = keyword & np.uint64(Keyword.WIRELESS_WAN | Keyword.MEDIUM_IP) != 0
-    return np.where(wifi, IEEE802_11, np.where(bare, RAW_IP, ETHERNET)).astype(np.uint16)
 
 
 def _kinds(place: NDArray[np.uint64], link_type: NDArray[np.uint16]) -> tuple[list[int], NDArray[np.intp]]:

@@ -35,6 +35,7 @@ class Keyword(enum.IntFlag):
 
     ETHERNET = 0x1
     WIRELESS_WAN = 0x200
+    TUNNEL = 0x8000
     NATIVE_802_11 = 0x10000
     MEDIUM_IP = 0x80000
     VM_SWITCH = 0x1000000

@@ -15,6 +15,7 @@ _TEXTS = {
     Mark.TRUNCATED: "cut when it was captured; the original length is not logged",
     Mark.TIME_CLAMPED: "the time did not fit and was set to the nearest that does",
     Mark.LENGTH_IMPLAUSIBLE: "the event's length fields contradict each other; what is there was taken",
+    Mark.HEADER_DECODED: "IP header made from the event's fields: TTL, id and TOS are not the packet's own",
     Mark.DIRECTION_GUESSED: "direction inferred, not logged",
 }
 

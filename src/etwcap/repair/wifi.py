@@ -12,11 +12,13 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.native.rows import gather_rows
 from etwcap.native.wifi import CONVERTED, UNSUPPORTED, clear_protected, to_ethernet
 from etwcap.packets import Chunk, Context, Mark, PacketTable
-from etwcap.packets.linktypes import ETHERNET, IEEE802_11
+from etwcap.packets.linktypes import ETHERNET, IEEE802_11, IEEE802_11_RADIOTAP
 
 _SUFFIX = " (802.11)"
+_RADIOTAP_LENGTH = np.dtype([("version", "u1"), ("pad", "u1"), ("length", "<u2")])
 
 
 class WifiStage:
@@ -36,8 +38,10 @@ class WifiStage:
     def process(self, chunk: Chunk) -> Chunk:
         """The same chunk, its 802.11 frames changed in place."""
         links = np.array([interface.link_type for interface in self._context.interfaces], np.uint16)
-        if not len(chunk.packets) or not (links == IEEE802_11).any():
+        if not len(chunk.packets) or not (links == IEEE802_11).any() | (links == IEEE802_11_RADIOTAP).any():
             return chunk
+        if self._clear:
+            self._clear_behind_radiotap(chunk, np.flatnonzero(links[chunk.packets["interface"]] == IEEE802_11_RADIOTAP))
         rows = np.flatnonzero(links[chunk.packets["interface"]] == IEEE802_11)
         if len(rows):
             if self._clear:
@@ -50,9 +54,21 @@ class WifiStage:
         """Nothing is ever held."""
         return None
 
-    def _clear_protected(self, chunk: Chunk, rows: NDArray[np.intp]) -> None:
+    def _clear_behind_radiotap(self, chunk: Chunk, rows: NDArray[np.intp]) -> None:
         packets = chunk.packets
-        changed = clear_protected(chunk.buffer, packets["offset"][rows], packets["captured"][rows])
+        rows = rows[packets["captured"][rows] >= _RADIOTAP_LENGTH.itemsize]
+        length = gather_rows(chunk.buffer, packets["offset"][rows], _RADIOTAP_LENGTH)["length"].astype(np.uint32)
+        behind = length <= packets["captured"][rows]
+        if behind.any():
+            self._clear_protected(chunk, rows[behind], length[behind])
+
+    def _clear_protected(self, chunk: Chunk, rows: NDArray[np.intp], skipped: NDArray[np.uint32] | None = None) -> None:
+        """``skipped``: bytes before each frame."""
+        packets = chunk.packets
+        offset, captured = packets["offset"][rows], packets["captured"][rows]
+        if skipped is not None:
+            offset, captured = offset + skipped, captured - skipped
+        changed = clear_protected(chunk.buffer, offset, captured)
         if changed.any():
             packets.writable("flags")[rows[changed]] |= np.uint32(Mark.PROTECTED_CLEARED)
             text = "802.11 frames in the clear had the Protected bit set; it was cleared"

@@ -55,7 +55,7 @@ class NoPackets:
     """Why there are none."""
 
     category: str
-    """header-only, rundown-only, not-decoded, no-packet-provider or empty-capture; stable, for machines"""
+    """header-only, rundown-only, no-packet-provider or empty-capture; stable, for machines"""
     text: str
     commands: tuple[Command, ...]
 
@@ -138,15 +138,14 @@ def _reason(seen: Seen) -> tuple[str, str, tuple[Command, ...]]:
     if count := seen.of(NDIS_PACKET_CAPTURE):
         return "empty-capture", (
             f"NdisCap was on ({plural(count, 'event')} of Microsoft-Windows-NDIS-PacketCapture), but none of its events"
-            " is a whole packet: nothing passed its filter, or the packets lie in fragments or damaged records."
+            " is a whole packet: nothing passed its filter, or parts of the packets are missing or damaged."
         ), ()  # fmt: skip
     for guid, name in PACKET_PROVIDERS.items():
         if count := seen.of(guid):
-            return (
-                "not-decoded",
-                f"The trace has {plural(count, 'event')} of {name}, whose packets are not decoded yet.",
-                (),
-            )
+            return "empty-capture", (
+                f"The trace has {plural(count, 'event')} of {name}, but none of them is a whole packet: nothing passed"
+                " while it ran, or parts of the packets are missing or damaged."
+            ), ()  # fmt: skip
     told = {ordinal: count for ordinal, count in seen.events.items() if not _is_bookkeeping(seen, ordinal)}
     if not told:
         text = "The trace holds the records of its header and nothing else: no event was ever written to it."

@@ -29,6 +29,7 @@ from etwcap.packets import (
     PacketTable,
     Session,
 )
+from etwcap.packets.backlog import Backlog
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.providers import packet_providers
 from etwcap.providers.base import PacketProvider, TraceFacts
@@ -196,6 +197,7 @@ class EtlSource:
     def chunks(self) -> Iterator[Chunk]:
         """Packets and events of the whole file, in time order."""
         engine = self._engine = self._merge(self.buffers)
+        annex, backlog = self.facts.annex, Backlog()
         latest = -(2**63)
         try:
             while (records := engine.next()) is not None:
@@ -203,12 +205,16 @@ class EtlSource:
                     self.provider_guids = engine.guids()
                 self._count_providers(records)
                 packets, events = self._split(engine.buffer, records)
-                latest = _mark_late(packets, latest)
-                yield Chunk(engine.buffer, packets, events, engine.complete_to)
+                chunk = annex.lay_out(Chunk(engine.buffer, packets, events, engine.complete_to))
+                chunk = backlog.pass_on(chunk, annex.since)
+                latest = _mark_late(chunk.packets, latest)
+                yield chunk
             self._report_issues(engine)
             for provider in self.providers:
                 provider.finish()
-            yield Chunk(engine.buffer, PacketTable(0), EventTable(0), END_OF_TIME)
+            end = backlog.rest(Chunk(engine.buffer, PacketTable(0), EventTable(0), END_OF_TIME))
+            _mark_late(end.packets, latest)
+            yield end
         finally:
             engine.close()
 

@@ -1,0 +1,110 @@
+"""Traffic that a machine sends to itself, which the WFP capture logs twice: once as sent, once as received.
+
+The second sighting has the same addresses and bytes, the opposite direction, and comes shortly after the first. A
+machine that both sends and receives one packet has both its addresses, so these need not be known; multicasts, which
+other machines get too, are left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.native.packetkeys import packet_keys
+from etwcap.native.rows import gather_rows
+from etwcap.packets import Chunk, Context, PacketTable
+
+WINDOW: Final = 100_000_000
+"""ns: how far apart the two sightings may be."""
+MOST_WAITING: Final = 1 << 18
+"""First sightings that are remembered at most."""
+
+_TAP: Final = "wfp"
+_FIRST_BYTES: Final = np.dtype([("version", "u1"), ("skipped", "V15"), ("destination4", "u1"), ("skipped2", "V7"),
+                                ("destination6", "u1")])  # fmt: skip
+"""Of an IP header: the version, and the first byte of the destination in IPv4 and in IPv6."""
+
+
+class LoopbackStage:
+    """Leaves out the second sighting of each packet that the machine sent to itself."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._key = np.empty(0, np.uint64)
+        self._time = np.empty(0, np.int64)
+        self._direction = np.empty(0, np.uint8)
+        """of sightings that wait for their second one"""
+
+    def process(self, chunk: Chunk) -> Chunk:
+        """The chunk without second sightings."""
+        wfp = np.array([interface.tap == _TAP for interface in self._context.interfaces], np.bool_)
+        packets = chunk.packets
+        if not len(packets) or not wfp.any():
+            return chunk
+        rows = np.flatnonzero(wfp[packets["interface"]] & (packets["direction"] > 0))
+        if not len(rows):
+            return chunk
+        second = rows[self._second(self._keys(chunk.buffer, packets, rows), packets, rows)]
+        if not len(second):
+            return chunk
+        text = (
+            "second sightings of packets that the machine sent to itself were left out (--appearances all keeps them)"
+        )
+        self._context.receipt.note("loopback", text, len(second))
+        keep = np.ones(len(packets), np.bool_)
+        keep[second] = False
+        return dataclasses.replace(chunk, packets=packets.take(keep))
+
+    def finish(self) -> None:
+        """No packet is held."""
+
+    @staticmethod
+    def _keys(buffer: NDArray[np.uint8], packets: PacketTable, rows: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Equal for packets of the same addresses and bytes; 0 for those that go to many or are cut short."""
+        offset, captured = packets["offset"][rows], packets["captured"][rows]
+        links = np.full(len(rows), 101, np.uint16)
+        key = packet_keys(buffer, offset, captured, packets["original"][rows], links)
+        readable = captured >= _FIRST_BYTES.itemsize
+        head = gather_rows(buffer, offset[readable], _FIRST_BYTES)
+        ipv4 = head["version"] >> 4 == 4
+        many = np.where(ipv4, head["destination4"] >= 224, head["destination6"] == 0xFF)
+        key[~readable] = 0
+        key[np.flatnonzero(readable)[many]] = 0
+        return key
+
+    def _second(self, key: NDArray[np.uint64], packets: PacketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of the rows are second sightings. The first sending and the first receiving of equal packets are one
+        packet, so are the second ones, and so on."""
+        waiting = len(self._key)
+        key = np.concatenate([self._key, key])
+        time = np.concatenate([self._time, packets["time"][rows]])
+        direction = np.concatenate([self._direction, packets["direction"][rows]])
+        order = np.lexsort((time, key))
+        begins = np.ones(len(order), np.bool_)
+        begins[1:] = (key[order[1:]] != key[order[:-1]]) | (np.diff(time[order]) > WINDOW)
+        run: NDArray[np.intp] = np.cumsum(begins) - 1
+        sent = direction[order] == 2
+        number = np.where(sent, _count_within(sent, run), _count_within(~sent, run))
+        pairing = np.lexsort((time[order], number, run))  # stable: the earlier sighting first
+        a, b = pairing[:-1], pairing[1:]
+        paired = (run[a] == run[b]) & (number[a] == number[b]) & (key[order[a]] != 0)
+        paired &= np.abs(time[order[b]] - time[order[a]]) <= WINDOW
+        second = np.zeros(len(order), np.bool_)
+        second[order[b[paired]]] = True
+        done = second.copy()
+        done[order[a[paired]]] = True
+        late = time.max() - WINDOW
+        rest = np.flatnonzero(~done & (key != 0) & (time >= late))[-MOST_WAITING:]
+        self._key, self._time, self._direction = key[rest], time[rest], direction[rest]
+        return second[waiting:]
+
+
+def _count_within(marked: NDArray[np.bool_], run: NDArray[np.intp]) -> NDArray[np.intp]:
+    """For each marked row how many marked ones of its run come before it; ``run`` ascends."""
+    before: NDArray[np.intp] = np.cumsum(marked) - marked
+    begins = np.flatnonzero(np.diff(run, prepend=-1))
+    counted: NDArray[np.intp] = before - before[begins][run]
+    return counted
