@@ -41,3 +41,14 @@ def copy_ranges(
     if got < 0:
         raise IndexError(f"range {-got - 1} lies outside its buffer")
     return placed
+
+
+def pack_ranges(
+    buffer: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.uint32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The ranges one after the other in a buffer of their own, and where each begins there.
+
+    Raises IndexError when a range does not lie inside the buffer.
+    """
+    out = np.empty(int(lengths.sum(dtype=np.int64)), np.uint8)
+    return out, copy_ranges(buffer, offsets, lengths, out)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from etwcap.native.rows import pack_rows
+from etwcap.native.ranges import pack_ranges
 from etwcap.packets import Chunk, Description, EventTable, PacketTable, SideBlock
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.pipeline.protocols import Source
@@ -121,7 +121,7 @@ def _joined(parts: list[tuple[_Lane, PacketTable]], limit: int, side_blocks: lis
         for place, size in (("offset", "captured"), ("options_offset", "options_length")):
             if size not in rows:
                 continue
-            packed, placed = pack_rows(lane.chunk.buffer, rows[place], rows[size])
+            packed, placed = pack_ranges(lane.chunk.buffer, rows[place], rows[size])
             rows[place] = placed + base
             buffers.append(packed)
             base += len(packed)
