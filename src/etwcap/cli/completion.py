@@ -14,6 +14,7 @@ _POWERSHELL = """\
 Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
     param($word, $tree, $cursor)
     $before = $tree.ToString()
+    $cursor -= $tree.Extent.StartOffset
     if ($cursor -lt $before.Length) { $before = $before.Substring(0, $cursor) }
     $env:COMP_WORDS = $before
     $env:COMP_WORD = $word

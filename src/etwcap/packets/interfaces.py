@@ -12,7 +12,7 @@ class Interface:
     """One real interface with one link type."""
 
     link_type: int
-    """LINKTYPE_ value: 1 Ethernet, 101 raw IP, 105 802.11 ..."""
+    """``LINKTYPE_`` value: 1 Ethernet, 101 raw IP, 105 802.11 ..."""
     name: str = ""
     description: str = ""
     mac: bytes = b""

@@ -135,6 +135,13 @@ def payload_spans(buffer: NDArray[np.uint8], records: Records) -> tuple[NDArray[
     return np.where(whole, start, 0), np.where(whole, end - start, 0)
 
 
+def first_of_each(values: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first row of each distinct value, in row order, and for every row the number of its value in that order."""
+    _, found, number = np.unique(values, return_index=True, return_inverse=True)
+    in_order = np.argsort(found)
+    return found[in_order], np.argsort(in_order)[number.reshape(-1)]
+
+
 def add_addresses(interface: Interface, addresses: Iterable[str | IPv4Address | IPv6Address]) -> None:
     """Give the interface addresses whose prefix lengths are not known; text that is no address is passed over."""
     for address in addresses:
