@@ -27,13 +27,20 @@ class Feed:
     rows: list[tuple[int, ...]] = field(default_factory=list)
 
     def add(
-        self, event_id: int, payload: bytes, time: int = 0, keyword: int = 0, process: int = 1234, processor: int = 0
+        self,
+        event_id: int,
+        payload: bytes,
+        time: int = 0,
+        keyword: int = 0,
+        process: int = 1234,
+        processor: int = 0,
+        kind: int = EVENT64,
     ) -> None:
-        """``time`` in ns after START."""
+        """``time`` in ns after START; ``kind`` is the record's type."""
         at, size = len(self.data), HEADER + len(payload)
         self.data += bytes(HEADER) + payload + bytes(-size % 8)
         self.rows.append(
-            (START + time, at, 0, keyword, process, 5678, 0, 1, at, event_id, size, HEADER, processor, EVENT64, 0, 0, 0)
+            (START + time, at, 0, keyword, process, 5678, 0, 1, at, event_id, size, HEADER, processor, kind, 0, 0, 0)
         )
 
     @property

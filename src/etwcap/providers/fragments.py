@@ -118,7 +118,7 @@ class Fragments:
         joined["offset"] = base + start
         if options.any():
             joined["options_offset"] = base + place
-        joined["captured"] = joined["original"] = np.minimum(sizes, 0xFFFFFFFF)
+        joined["captured"], joined["original"] = sizes.astype(np.uint32), sizes.astype(np.uint32)
         flags = np.bitwise_or.reduceat(rows["flags"][parts], begins)
         joined["flags"] = joined["flags"] | flags & np.uint32(Mark.TRUNCATED)
         return joined.take(in_time), heads[in_time]

@@ -33,7 +33,7 @@ def packet_columns(
     packets["direction"] = np.where(sent, 2, np.where(received, 1, 0))
     packets["offset"] = offset
     packets["captured"] = size
-    packets["original"] = size
+    packets["original"] = size.copy()  # stages change either of them in place
     packets["flags"] = flags
     packets["process"] = process
     packets["thread"] = records["thread"].copy()

@@ -16,7 +16,7 @@ from etwcap.native.rows import gather_rows
 from etwcap.native.texts import skip_texts
 from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET
-from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
+from etwcap.providers.base import TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ras_layout import GUID, EventId
 
 _U32: Final = np.dtype([("value", "<u4")])
@@ -64,7 +64,7 @@ class RasProvider:
             packets[name] = mine[name].copy()
         packets["direction"] = np.where(mine["id"] == EventId.SENT, 2, 1)
         packets["offset"] = after[rows] + 4
-        packets["captured"] = packets["original"] = length
+        packets["captured"], packets["original"] = length, length.copy()
         packets["interface"] = self._place(buffer, starts[rows], after[rows], key[rows])
         self._context.receipt.packets_read += len(packets)
         return packets, rows
@@ -76,15 +76,16 @@ class RasProvider:
         self, buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], key: NDArray[np.uint64]
     ) -> NDArray[np.int32]:
         """The interface of each row."""
-        keys, first, back, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+        first, back = first_of_each(key)
         numbers = []
-        for value, row, count in zip(keys.tolist(), first.tolist(), counts.tolist(), strict=True):
+        for row, count in zip(first.tolist(), np.bincount(back).tolist(), strict=True):
+            value = int(key[row])
             if value not in self._interfaces:
                 self._interfaces[value] = self._interface(buffer[int(starts[row]) : int(ends[row])].tobytes())
             number = self._interfaces[value]
             self._context.interfaces[number].reports += count
             numbers.append(number)
-        return np.array(numbers, np.int32)[back.reshape(-1)]
+        return np.array(numbers, np.int32)[back]
 
     def _interface(self, texts: bytes) -> int:
         domain, user = texts.decode("utf-16-le", "replace").split("\0")[:2]

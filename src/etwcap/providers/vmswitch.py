@@ -18,7 +18,7 @@ from etwcap.native.texts import skip_texts
 from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET
 from etwcap.packets.words import plural
-from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
+from etwcap.providers.base import TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ndiscap_columns import packet_columns
 from etwcap.providers.ndiscap_layout import Keyword
 from etwcap.providers.vmswitch_layout import OobSlot
@@ -75,14 +75,15 @@ class SwitchPackets:
         self, buffer: NDArray[np.uint8], starts: NDArray[np.int64], layout: _Layout, miniport: NDArray[np.uint32]
     ) -> NDArray[np.int32]:
         """The interface of each row."""
-        keys, first, back = np.unique(layout.source_key, return_index=True, return_inverse=True)
+        first, back = first_of_each(layout.source_key)
         numbers = []
-        for key, row in zip(keys.tolist(), first.tolist(), strict=True):
+        for row in first.tolist():
+            key = int(layout.source_key[row])
             if key not in self._interfaces:
                 head = buffer[int(starts[row]) : int(layout.source_end[row])].tobytes()
                 self._interfaces[key] = self._interface(int(miniport[row]), head)
             numbers.append(self._interfaces[key])
-        return np.array(numbers, np.int32)[back.reshape(-1)]
+        return np.array(numbers, np.int32)[back]
 
     def _interface(self, miniport: int, head: bytes) -> int:
         port = int.from_bytes(head[8:12], "little")
@@ -98,15 +99,16 @@ class SwitchPackets:
 
     def _destinations(self, buffer: NDArray[np.uint8], layout: _Layout) -> NDArray[np.int32]:
         """The comment of each row that has destinations."""
-        keys, first, back = np.unique(layout.destination_key, return_index=True, return_inverse=True)
+        first, back = first_of_each(layout.destination_key)
         numbers = []
-        for key, row in zip(keys.tolist(), first.tolist(), strict=True):
+        for row in first.tolist():
+            key = int(layout.destination_key[row])
             if key not in self._comments:
                 count = int(layout.destinations[row])
                 data = buffer[int(layout.source_end[row]) + 4 : int(layout.destinations_end[row])].tobytes()
                 self._comments[key] = self._context.comments.add(_destination_text(data, count)) if count else -1
             numbers.append(self._comments[key])
-        return np.array(numbers, np.int32)[back.reshape(-1)]
+        return np.array(numbers, np.int32)[back]
 
     def _put_tags(self, buffer: NDArray[np.uint8], packets: PacketTable, slot: NDArray[np.uint32]) -> None:
         """Put the 802.1Q tag back into the frames whose slot tells a VLAN or a priority."""
@@ -126,7 +128,8 @@ class SwitchPackets:
         head[:, 12:] = np.stack([np.full_like(word, 0x81), np.zeros_like(word), word >> 8, word & 0xFF], 1)
         buffer[start[:, None] + np.arange(16)] = head
         packets.writable("offset")[rows] = start
-        packets["captured"] = packets["original"] = packets["captured"] + np.where(tagged & room, np.uint32(4), 0)
+        for name in ("captured", "original"):
+            packets.writable(name)[rows] += np.uint32(4)
 
 
 class _Layout:

@@ -152,7 +152,8 @@ class WfpProvider:
         frame = packets["offset"] + layout.itemsize
         header = put_ip_headers(buffer, frame[rows], length[rows], fields[rows])
         packets["offset"] = frame - header
-        packets["captured"] = packets["original"] = np.where(fits, length + header, 0)
+        packets["captured"] = np.where(fits, length + header, 0)
+        packets["original"] = packets["captured"].copy()
         packets["flags"] = np.full(len(packets), Mark.HEADER_DECODED, np.uint32)
         if "flow" in (layout.names or ()):
             packets["flow"] = fields["flow"]
@@ -178,7 +179,7 @@ class WfpProvider:
         mine = pick(records, part)
         rows = _columns(mine)
         rows["offset"] = starts[part] + FRAGMENT_HEADER.itemsize
-        rows["captured"] = rows["original"] = head["byte_length"].astype(np.uint32)
+        rows["captured"] = head["byte_length"].astype(np.uint32)
         key = head["event"].astype(np.uint64) << np.uint64(32) | head["group"].astype(np.uint64)
         start = mine["keyword"] & np.uint64(Keyword.PACKET_START) != 0
         end = mine["keyword"] & np.uint64(Keyword.PACKET_END) != 0
