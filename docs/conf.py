@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -23,7 +24,8 @@ html_show_copyright = False
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 # Names outside etwcap are not looked up: that would need the network.
@@ -57,7 +59,18 @@ class TableColumns(SphinxDirective):
         return [table]
 
 
+def shorten(
+    _app: Sphinx, what: str, name: str, _object: object, _options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None]:
+    """Signatures as they stand in the source: arrays by their short name; none for what is given and never made."""
+    if what == "class" and name not in ("etwcap.ConvertOptions", "etwcap.Trace"):
+        return "", None
+    array = re.compile(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]")
+    return signature and array.sub(r"NDArray[\1]", signature), result and array.sub(r"NDArray[\1]", result)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Registers the directive."""
+    """Register the directive and the shortening."""
     app.add_directive("table-columns", TableColumns)
+    app.connect("autodoc-process-signature", shorten)
     return {"parallel_read_safe": True}
