@@ -209,7 +209,6 @@ def test_the_sample_converts(tmp_path: Path) -> None:
 
 
 def test_input_and_output_stand_side_by_side_as_users_of_etl2pcapng_type_them(tmp_path: Path) -> None:
-    (tmp_path / "out.pcapng").write_bytes(b"of yesterday")
     done = etwcap("convert", SAMPLE, "out.pcapng", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("out.pcapng: 43 packets ")
