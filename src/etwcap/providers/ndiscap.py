@@ -91,18 +91,16 @@ class NdisCapProvider:
         """One row per packet: an event 1001 or 1003, or several of them put together (Windows 7 and 8)."""
         ids = records["id"]
         plain = ids == EventId.PACKET_FRAGMENT
-        frames, rows, key = self._frames(buffer, records, plain)
+        frames, rows, miniport = self._frames(buffer, records, plain)
         if not plain.all():
             on_switch = np.flatnonzero(ids == EventId.VMSWITCH_PACKET_FRAGMENT)
             if len(on_switch):
-                switched, kept, miniport = self._switch.rows(buffer, pick(records, on_switch))
-                on_switch = on_switch[kept]
+                switched, kept, switch = self._switch.rows(buffer, pick(records, on_switch))
                 frames = PacketTable.concat([frames, switched])
-                rows = np.concatenate([rows, on_switch])
-                key = np.concatenate([key, part_keys(pick(records, on_switch), miniport)])
+                rows = np.concatenate([rows, on_switch[kept]])
                 order = np.argsort(rows, kind="stable")
-                frames, rows, key = frames.take(order), rows[order], key[order]
-        packets, rows = self._join(buffer, records, frames, rows, key)
+                frames, rows, miniport = frames.take(order), rows[order], np.concatenate([miniport, switch])[order]
+        packets, rows = self._join(buffer, records, frames, rows, miniport)
         self._context.receipt.packets_read += len(packets)
         for number, reports in enumerate(np.bincount(packets["interface"]).tolist()):
             if reports:
@@ -111,8 +109,8 @@ class NdisCapProvider:
 
     def _frames(
         self, buffer: NDArray[np.uint8], records: Records, plain: NDArray[np.bool_]
-    ) -> tuple[PacketTable, NDArray[np.intp], NDArray[np.uint64]]:
-        """The events 1001: whole packets and parts, their rows in ``records``, and the keys of parts."""
+    ) -> tuple[PacketTable, NDArray[np.intp], NDArray[np.uint32]]:
+        """The events 1001: whole packets and parts, their rows in ``records``, and their adapters."""
         mine = records if plain.all() else pick(records, plain)
         kept, starts, head = self._headers(buffer, mine)
         mine = mine if len(kept) == len(mine) else pick(mine, kept)
@@ -129,7 +127,7 @@ class NdisCapProvider:
             link_type[received[has]] = IEEE802_11_RADIOTAP
             put_radiotap(buffer, frames, received[has], radio)
         self._place(frames, miniport, head["lower_if_index"], link_type)
-        return frames, rows, part_keys(mine, miniport)
+        return frames, rows, miniport
 
     def _join(
         self,
@@ -137,7 +135,7 @@ class NdisCapProvider:
         records: Records,
         frames: PacketTable,
         rows: NDArray[np.intp],
-        key: NDArray[np.uint64],
+        miniport: NDArray[np.uint32],
     ) -> tuple[PacketTable, NDArray[np.intp]]:
         """The packets of whole and partial frames, in the order of their first events."""
         bits = records["keyword"][rows] & WHOLE
@@ -149,7 +147,7 @@ class NdisCapProvider:
         joined, first, _ = self._fragments.join(
             buffer,
             frames.take(part),
-            key[part],
+            part_keys(pick(records, rows[part]), miniport[part]),
             bits & np.uint64(Keyword.PACKET_START) != 0,
             bits & np.uint64(Keyword.PACKET_END) != 0,
             int(records["time"][-1]),
