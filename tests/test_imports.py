@@ -18,6 +18,7 @@ ROOMS = (
     "__init__",
     "cli",
     "inspect",
+    "synth",
     "pipeline",
     "sources",
     "sinks",

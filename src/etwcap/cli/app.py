@@ -21,6 +21,7 @@ COMMANDS = {
     "completion": "Print the script that completes etwcap in your shell.",
     "convert": "Turn traces and captures into one pcapng or pcap file.",
     "info": "Say what is in a trace, and why there are no packets.",
+    "synth": "Write a capture as the trace that Windows would have left of it.",
 }
 """Name and one line of help; the command itself is the attribute ``command`` of the module of that name."""
 

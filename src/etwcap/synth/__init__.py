@@ -1,0 +1,1 @@
+"""Captures as Windows would have traced them: traces with a known answer, for testing whatever reads ETL."""
