@@ -134,7 +134,10 @@ def test_radio_metadata_become_radiotap_headers(settings: LogfileSettings, backe
         told._replace(data=told.data[0 if told.sent else 15 :], interface="Interface 6 (802.11)") for told in wanted
     ]
     assert read(tmp_path / "t.etl", radiotap=False) == plain
-    assert [told.data for told in read(tmp_path / "t.etl", ethernet=True)] == [seen.frame for seen in packets(60)]
+    with etwcap.open(tmp_path / "t.etl", ethernet=True) as trace:
+        converted = list(trace)
+    assert [packet.data for packet in converted] == [seen.frame for seen in packets(60)]
+    assert [packet.original_length for packet in converted] == [len(seen.frame) for seen in packets(60)]
 
 
 def test_switch_packets_come_back_with_their_tags(settings: LogfileSettings, backend: str, tmp_path: Path) -> None:
