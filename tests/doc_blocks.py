@@ -67,8 +67,8 @@ def inline_commands(text: str) -> list[str]:
 def prepare(folder: Path) -> dict[str, str]:
     """Lay the files that the pages name into a folder; the environment to run their commands in.
 
-    trace.etl, one.etl and two.etl are the sample; capture.pcapng and capture.pcap are what it becomes. ``etwcap`` is
-    this very package.
+    trace.etl, one.etl and two.etl are the sample; capture.pcapng, web.pcapng and capture.pcap are what it becomes.
+    ``etwcap`` is this very package.
     """
     programs = folder / "bin"
     programs.mkdir()
@@ -92,6 +92,7 @@ def prepare(folder: Path) -> dict[str, str]:
     for name, more in (("capture.pcapng", ()), ("capture.pcap", ("--ethernet", "-i", "Wi-Fi", "--no-drops"))):
         convert = [shim, "convert", "-q", "trace.etl", "-w", name, *more]
         subprocess.run(convert, cwd=room, env=environment, check=True, timeout=60)
+    shutil.copy(room / "capture.pcapng", room / "web.pcapng")
     shutil.copytree(ROOT / "examples", room / "examples")
     return environment
 

@@ -110,3 +110,9 @@ def test_the_library_page_has_every_public_name() -> None:
 def test_the_pages_name_no_place_of_one_machine() -> None:
     for name, text in TEXTS.items():
         assert not re.search(r"(?<![\w.:/-])/(?:work|tmp|home|root)/", text), name
+
+
+def test_the_files_that_the_pages_name_are_there() -> None:
+    for name, text in TEXTS.items():
+        for path in re.findall(r"(?<![\w/.-])((?:tests|scripts|fuzz|docs|examples|benchmarks|\.ci)/[\w./-]*\w)", text):
+            assert (ROOT / path).exists(), f"{name}.md names {path}"
