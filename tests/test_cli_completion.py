@@ -15,6 +15,7 @@ import pytest
 
 from command_line import etwcap
 from conftest import tool_path
+from etwcap.cli.app import COMMANDS
 from etwcap.cli.completion import SHELLS
 
 
@@ -34,7 +35,7 @@ def test_the_script_has_no_syntax_error(shell: str) -> None:
 @pytest.mark.parametrize(
     ("line", "word", "expected"),
     [
-        ("etwcap ", "", {"completion", "convert", "info"}),
+        ("etwcap ", "", {"completion", "convert", "info", "synth"}),
         ("etwcap con", "con", {"convert"}),
         ("etwcap convert --no", "--no", {"--no-drops", "--no-progress", "--no-radiotap"}),
         ("etwcap completion po", "po", {"powershell"}),
