@@ -35,7 +35,7 @@ def test_the_script_has_no_syntax_error(shell: str) -> None:
 @pytest.mark.parametrize(
     ("line", "word", "expected"),
     [
-        ("etwcap ", "", {"completion", "convert", "info", "synth"}),
+        ("etwcap ", "", set(COMMANDS)),
         ("etwcap con", "con", {"convert"}),
         ("etwcap convert --no", "--no", {"--no-drops", "--no-progress", "--no-radiotap"}),
         ("etwcap completion po", "po", {"powershell"}),
