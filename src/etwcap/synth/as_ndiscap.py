@@ -21,7 +21,7 @@ from etwcap.providers.ndiscap_layout import (
 from etwcap.synth.headers import Headers
 from etwcap.synth.radiotap import Radio, read_radiotap
 from etwcap.synth.records import Events, Piece, Pool
-from etwcap.synth.taps import DELAY, SideEvent, Tap, expand, split
+from etwcap.synth.taps import DELAY, UNLIMITED, SideEvent, Tap, expand, split
 
 FIRST_BUILD_WITH_TRAILER = 18362
 """Builds 17134 and before have none, 18990 and later have one; where between it began is not known."""
@@ -47,7 +47,7 @@ class NdisCapTap(Tap):
 
     def prepare(self, chunk: Chunk, headers: Headers) -> PacketTable:
         """Packets in one event are cut to its size; packets in several are not."""
-        packets = self.cut(chunk.packets, self.largest if self.options.fragments == 1 else 1 << 32)
+        packets = self.cut(chunk.packets, self.largest if self.options.fragments == 1 else UNLIMITED)
         self.note_lengths(packets)
         radio = packets["options_length"] > 0
         self.note("radio-sent", "sent 802.11 frames lose their radiotap header: Windows tells nothing of them",

@@ -16,10 +16,12 @@ from etwcap.providers.vmswitch_layout import OOB_SLOTS, OobSlot
 from etwcap.synth.as_ndiscap import packet_keywords
 from etwcap.synth.headers import Bytes, Headers
 from etwcap.synth.records import Events, Piece, Pool
-from etwcap.synth.taps import SideEvent, Tap, split
+from etwcap.synth.taps import UNLIMITED, SideEvent, Tap, split
 
 EXTERNAL_PORT, VM_PORT = 1, 2
 _MACS, _TAG = 12, 4
+_DEI = 0x8
+"""Bit of the slot; a value that has nothing else tells no VLAN."""
 _SOURCE_VM_SWITCH = 2
 _ROOM_FOR_TEXTS = 1024
 
@@ -35,7 +37,7 @@ class VmSwitchTap(Tap):
 
     def prepare(self, chunk: Chunk, headers: Headers) -> PacketTable:
         """Frames in one event are cut to its size; original lengths are lost."""
-        packets = self.cut(chunk.packets, self.largest if self.options.fragments == 1 else 1 << 32)
+        packets = self.cut(chunk.packets, self.largest if self.options.fragments == 1 else UNLIMITED)
         self.note_lengths(packets)
         return packets
 
@@ -87,13 +89,13 @@ class VmSwitchTap(Tap):
 
     @staticmethod
     def _take_tags(chunk: Chunk, rows: PacketTable) -> NDArray[np.int64]:
-        """The slot value of each frame's 802.1Q tag; 0: it has none, or an all-zero one, which stays in the frame."""
+        """The slot value of each frame's 802.1Q tag; 0: it has none, or one without VLAN and priority, which stays."""
         data = Bytes(chunk.buffer, rows["offset"], rows["captured"])
         start = rows["offset"]
         whole = (data.u16(start + _MACS) == 0x8100) & (rows["captured"] >= _MACS + _TAG + 2)
         control = data.u16(start + _MACS + 2)
         slot = control >> 13 | (control >> 12 & 1) << 3 | (control & 0xFFF) << 4
-        return np.where(whole, slot, 0)
+        return np.where(whole & (slot & ~_DEI != 0), slot, 0)
 
 
 def _without_tags(buffer: NDArray[np.uint8], rows: PacketTable, tagged: NDArray[np.bool_], pool: Pool) -> PacketTable:

@@ -116,7 +116,7 @@ def lay_out(heads: NDArray[np.void], pieces: list[Piece], pool: Pool) -> tuple[N
     heads["size"] = size
     padding = -size % layout.ALIGNMENT
     whole = [pool.rows(heads), *pieces, Piece(np.full(len(heads), pool.add(_ZEROS), np.int64), padding)]
-    offsets = np.stack([piece.offset for piece in whole], axis=1).reshape(-1)
+    offsets = np.stack([np.where(piece.length > 0, piece.offset, 0) for piece in whole], axis=1).reshape(-1)
     lengths = np.stack([piece.length for piece in whole], axis=1).reshape(-1)
     ends = np.cumsum(size + padding)
     out = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)

@@ -17,6 +17,9 @@ from etwcap.synth.options import SynthOptions
 from etwcap.synth.records import HEAD, Events, Pool
 
 ALL_LINKS = frozenset({ETHERNET, IEEE802_11, RAW_IP})
+UNLIMITED = 0xFFFFFFFF
+"""bytes: no limit of a packet's length"""
+LINK_HEADER = 14
 DELAY = 1000
 """ns from one sighting of a packet to the next"""
 
@@ -137,15 +140,18 @@ class Parts(NamedTuple):
 
 
 def split(rows: PacketTable, parts: int, largest: int) -> Parts:
-    """Each packet in so many parts of about one size, or more where one would be longer than ``largest``."""
+    """Each packet in so many parts of about one size, or more where one would be longer than ``largest``; the first
+    holds the link header."""
     size = rows["captured"].astype(np.int64)
-    count = np.clip(size, 1, parts)
+    rest = np.maximum(size - LINK_HEADER, 0)
+    count = np.clip(rest, 1, parts)
     if parts > 1:
-        count = np.maximum(count, -(-size // largest))
+        count = np.maximum(count, -(-size // (largest - LINK_HEADER)))
     row = np.repeat(np.arange(len(rows)), count)
     number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    of, whole = count[row], size[row]
-    begin, end = number * whole // of, (number + 1) * whole // of
+    of, share, head = count[row], rest[row], (size - rest)[row]
+    begin = np.where(number == 0, 0, head + number * share // of)
+    end = head + (number + 1) * share // of
     return Parts(row, rows["offset"][row] + begin, end - begin, number == 0, number == of - 1)
 
 
