@@ -214,3 +214,12 @@ def test_input_and_output_stand_side_by_side_as_users_of_etl2pcapng_type_them(tm
     assert done.stderr.startswith("out.pcapng: 43 packets ")
     etwcap("convert", SAMPLE, "-w", "named.pcapng", cwd=tmp_path)
     assert (tmp_path / "out.pcapng").read_bytes() == (tmp_path / "named.pcapng").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("interface", "packets"), [("wi-fi", 23), ("Wi-Fi (802.11)", 23), ("12", 23), ("Ethernet", 19)]
+)
+def test_an_adapter_is_chosen_by_its_name_whatever_its_link_type(interface: str, packets: int, tmp_path: Path) -> None:
+    done = etwcap("convert", SAMPLE, "-w", "out.pcapng", "-i", interface, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["packets_written"] == packets

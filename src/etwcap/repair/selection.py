@@ -8,10 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from etwcap.packets import Chunk, Context, Interface
+from etwcap.packets.linktypes import title
 
 
 class InterfaceSelection:
-    """Lets packets of the named interfaces through: by name (case does not matter), description or Windows' index."""
+    """Lets packets of the named interfaces through: by name (case does not matter), description or Windows' index.
+
+    A name without the link type, "Wi-Fi" for "Wi-Fi (802.11)", stands for all link types of its adapter.
+    """
 
     def __init__(self, context: Context, names: Sequence[str]) -> None:
         self._context = context
@@ -35,7 +39,8 @@ class InterfaceSelection:
         """Nothing is held."""
 
     def _matches(self, interface: Interface) -> bool:
-        known = {interface.name.casefold(), interface.description.casefold()}
+        adapter = interface.name.removesuffix(f" ({title(interface.link_type)})")
+        known = {name.casefold() for name in (interface.name, adapter, interface.description)}
         if interface.if_index:
             known.add(str(interface.if_index))
         return not known.isdisjoint(self._names)
