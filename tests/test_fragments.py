@@ -184,6 +184,15 @@ def test_unfinished_packets_take_bounded_memory_and_the_oldest_go(
     assert frames(chunk(buffer, packets)) == [bytes([number]) * 40 + b"e" * 20 for number in (3, 4)]
 
 
+def test_a_packet_longer_than_readers_take_is_cut_and_keeps_its_length(backend: str) -> None:
+    feed, known, context = Feed(), facts(), Context()
+    add_parts(feed, bytes(300_000), [60_000] * 5)
+    _, packets = run(NdisCapProvider(context, known), known, feed)
+    assert packets["captured"].tolist() == [262_144]
+    assert packets["original"].tolist() == [300_000]
+    assert notes(context) == {"fragments": 1, "fragments-cut": 1}
+
+
 def test_what_is_unfinished_at_the_end_is_said(backend: str) -> None:
     known, context = facts(), Context()
     provider = NdisCapProvider(context, known)

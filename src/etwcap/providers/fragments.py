@@ -23,6 +23,8 @@ MOST_TIME: Final = 1_000_000_000
 MOST_PARTS: Final = 1 << 16
 MOST_BYTES: Final = 16 << 20
 """What is kept of unfinished packets at most; then the oldest are given up."""
+LONGEST: Final = 262_144
+"""Bytes of a packet that Wireshark reads (WTAP_MAX_PACKET_SIZE_STANDARD): what is behind them is cut off."""
 
 
 class Fragments:
@@ -193,6 +195,15 @@ class Fragments:
             self._annex.waiting[self] = int(table["time"].min())
         else:
             self._annex.waiting.pop(self, None)
+
+
+def cut_long(context: Context, packets: PacketTable) -> None:
+    """Cut the packets that are longer than any reader takes, in place; their original length stays."""
+    long = packets["captured"] > LONGEST
+    if long.any():
+        packets["captured"] = np.minimum(packets["captured"], LONGEST)
+        text = f"packets of several events were cut to the {LONGEST:,} bytes that Wireshark takes"
+        context.receipt.note("fragments-cut", text, int(np.count_nonzero(long)))
 
 
 def _groups(

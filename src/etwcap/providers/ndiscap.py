@@ -18,7 +18,7 @@ from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, IEEE802_11_RADIOTAP, RAW_IP
 from etwcap.packets.receipt import Point
 from etwcap.providers.base import TraceFacts, add_addresses, payload_spans, report_malformed
-from etwcap.providers.fragments import Fragments
+from etwcap.providers.fragments import Fragments, cut_long
 from etwcap.providers.ndiscap_columns import WHOLE, packet_columns, part_keys
 from etwcap.providers.ndiscap_layout import FRAGMENT_HEADER, GUID, RULE_TRUNCATE_BYTES, EventId, Keyword
 from etwcap.providers.ndiscap_radio import Radio, put_radiotap
@@ -153,6 +153,7 @@ class NdisCapProvider:
             int(records["time"][-1]),
         )
         self._context.receipt.note("fragments", "packets that lie in several events were put together", len(joined))
+        cut_long(self._context, joined)
         before = first < 0
         at = np.zeros(len(first), np.intp)
         at[~before] = rows[part[first[~before]]]

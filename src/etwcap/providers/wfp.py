@@ -17,7 +17,7 @@ from etwcap.native.rows import gather_rows
 from etwcap.packets import Context, Interface, Mark, PacketTable
 from etwcap.packets.linktypes import RAW_IP
 from etwcap.providers.base import TraceFacts, payload_spans, report_malformed
-from etwcap.providers.fragments import Fragments
+from etwcap.providers.fragments import Fragments, cut_long
 from etwcap.providers.wfp_flows import Discards, Flows
 from etwcap.providers.wfp_headers import IPV6_HEADER_SIZE, put_ip_headers
 from etwcap.providers.wfp_layout import ALE, DISCARD, FRAGMENT_HEADER, GUID, MESSAGES, EventId, Keyword
@@ -96,6 +96,9 @@ class WfpProvider:
         """Say what was discarded and what is still unfinished."""
         self._fragments.give_up()
         self._discards.say()
+        self._context.receipt.note(
+            "wfp-flows", "flows beyond those that are remembered were left out", self.flows.left_out
+        )
 
     def _discard(self, buffer: NDArray[np.uint8], records: Records) -> None:
         """Count events 60050."""
@@ -206,6 +209,7 @@ class WfpProvider:
         index = np.concatenate([places for _, places in whole])
         order = np.argsort(index)
         packets = PacketTable.concat([table for table, _ in whole]).take(order)
+        cut_long(self._context, packets)
         packets["interface"] = self._place(np.zeros(len(packets), np.uint64))
         return packets, at[index[order]]
 
