@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,6 +109,20 @@ def run_shell(
 def run_python(script: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a ``python`` block in a process of its own."""
     return _run([sys.executable, "-W", "error", "-c", script], folder, environment)
+
+
+@contextlib.contextmanager
+def left_as_found(folder: Path) -> Iterator[None]:
+    """Takes out what was added to a folder."""
+    before = set(folder.iterdir())
+    try:
+        yield
+    finally:
+        for left in set(folder.iterdir()) - before:
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 class Step(NamedTuple):

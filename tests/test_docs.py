@@ -46,10 +46,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Room:
 @pytest.fixture
 def room(files: Room) -> Iterator[Room]:
     """The folder as it was at first, whatever the block before left in it."""
-    before = set(files.folder.iterdir())
-    yield files
-    for left in set(files.folder.iterdir()) - before:
-        left.unlink()
+    with doc_blocks.left_as_found(files.folder):
+        yield files
 
 
 @blocks_of("console")
