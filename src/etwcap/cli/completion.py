@@ -21,7 +21,7 @@ Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
     $env:%(complete_var)s = 'powershell_complete'
     try { $found = @(%(prog_name)s) }
     finally {
-        Remove-Item Env:COMP_WORDS, Env:COMP_WORD, Env:%(complete_var)s -ErrorAction SilentlyContinue
+        Remove-Item -ErrorAction SilentlyContinue -Path 'Env:COMP_WORDS', 'Env:COMP_WORD', 'Env:%(complete_var)s'
     }
     foreach ($line in $found) {
         $kind, $value, $help = $line -split "`t", 3
