@@ -134,7 +134,7 @@ def _datagram(source: random.Random) -> bytes:
         ),
         UDP: lambda: udp(source.choice((53, 5353)), source.choice((53, 40000)), body),
         ICMP: lambda: b"\x08\0\0\0\0\1\0\1" + body,
-        47: lambda: b"\0\0\x08\0" + body,
+        47: lambda: b"\x20\0\x08\0\0\0\0\7" + body,
     }[protocol]
     if source.random() < 0.6:
         one, other = source.choice(ADDRESSES4), source.choice(ADDRESSES4)
