@@ -196,6 +196,21 @@ def test_authorisations_are_kept_once_with_path_and_addresses() -> None:
     assert table["time"].tolist() == [START, START + 1]
 
 
+def test_flows_beyond_those_remembered_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etwcap.providers.wfp_flows.MOST_FLOWS", 3)
+    feed, context = Feed(), Context()
+    for number in range(5):
+        payload = build.build_ale(
+            source=A4, destination=B4, source_port=number, destination_port=443, protocol=6, flow=number, process=1
+        )
+        feed.add(EventId.ALE_V4, payload, time=number)
+    provider = WfpProvider(context, facts())
+    provider.learn(feed.buffer, feed.records)
+    provider.finish()
+    assert provider.flows.table["flow"].tolist() == [0, 1, 2]
+    assert context.receipt.notes["wfp-flows"].count == 2
+
+
 def test_discards_are_counted_by_reason() -> None:
     feed, context = Feed(), Context()
     for module, reason in ((0, 7), (0, 7), (2, 0), (1, 999), (9, 1)):

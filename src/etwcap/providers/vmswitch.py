@@ -21,7 +21,7 @@ from etwcap.packets.words import plural
 from etwcap.providers.base import TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ndiscap_columns import packet_columns
 from etwcap.providers.ndiscap_layout import Keyword
-from etwcap.providers.vmswitch_layout import OobSlot
+from etwcap.providers.vmswitch_layout import OobSlot, tag_control
 
 _U32: Final = np.dtype([("value", "<u4")])
 _HEAD: Final = 12
@@ -121,8 +121,7 @@ class SwitchPackets:
             return
         self._context.receipt.note("vlan", "VLAN tags that Windows keeps beside the frame are back in it", len(rows))
         start = packets["offset"][rows] - 4
-        value = slot[rows]
-        word = (value & 7) << 13 | (value >> 3 & 1) << 12 | value >> 4 & 0xFFF
+        word = tag_control(slot[rows])
         head = np.empty((len(rows), 16), np.uint8)
         head[:, :12] = buffer[start[:, None] + np.arange(4, 16)]
         head[:, 12:] = np.stack([np.full_like(word, 0x81), np.zeros_like(word), word >> 8, word & 0xFF], 1)
@@ -153,8 +152,9 @@ class _Layout:
         self.rows = rows[kept]
         self.destinations_end, self.destination_key = after[kept], key[kept]
         self.source_end, self.source_key = self.source_end[self.rows], self.source_key[self.rows]
-        for name in ("destinations", "fragment", "fragment_size", "oob", "oob_size"):
-            setattr(self, name, getattr(self, name)[kept])
+        self.destinations = self.destinations[kept]
+        self.fragment, self.fragment_size = self.fragment[kept], self.fragment_size[kept]
+        self.oob, self.oob_size = self.oob[kept], self.oob_size[kept]
 
     @staticmethod
     def word(buffer: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -14,6 +14,9 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class OobSlot(enum.IntEnum):
     """NDIS_NET_BUFFER_LIST_INFO: which pointer-sized value is what."""
@@ -37,6 +40,7 @@ def pack_8021q(vlan: int, priority: int = 0, dei: int = 0) -> int:
     return priority & 7 | (dei & 1) << 3 | (vlan & 0xFFF) << 4
 
 
-def tag_control(slot: int) -> int:
-    """The tag control word of IEEE 802.1Q (priority, DEI, VLAN id from the top) of a slot's value."""
-    return (slot & 7) << 13 | (slot >> 3 & 1) << 12 | slot >> 4 & 0xFFF
+def tag_control(slot: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The tag control words of IEEE 802.1Q (priority, DEI, VLAN id from the top) of values of the slot."""
+    words: NDArray[np.uint32] = (slot & 7) << 13 | (slot >> 3 & 1) << 12 | slot >> 4 & 0xFFF
+    return words
