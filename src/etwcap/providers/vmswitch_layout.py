@@ -42,5 +42,4 @@ def pack_8021q(vlan: int, priority: int = 0, dei: int = 0) -> int:
 
 def tag_control(slot: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The tag control words of IEEE 802.1Q (priority, DEI, VLAN id from the top) of values of the slot."""
-    words: NDArray[np.uint32] = (slot & 7) << 13 | (slot >> 3 & 1) << 12 | slot >> 4 & 0xFFF
-    return words
+    return ((slot & 7) << 13 | (slot >> 3 & 1) << 12 | slot >> 4 & 0xFFF).astype(np.uint32)
