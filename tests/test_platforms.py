@@ -17,7 +17,7 @@ from conftest import need_native_core, tool_path
 from etwcap.native import loader
 from wheels.binaries import Library, read_library
 from wheels.check import check, functions
-from wheels.compose import compose
+from wheels.compose import compose, replace_library
 from wheels.targets import TARGETS, Target, chosen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,6 +204,16 @@ def test_a_changed_file_does_not_fit_its_record(tmp_path: Path) -> None:
         "RECORD and the archive do not agree on etwcap/new.py",
         "RECORD states another hash or size of etwcap/__init__.py",
     ]
+
+
+def test_a_library_that_was_signed_later_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    target = TARGETS["win_amd64"]
+    path = compose(pure_wheel(tmp_path), pe(), target, tmp_path)
+    signed = pe() + b"signature"
+    replace_library(path, signed, target)
+    assert check(path, EXPORTS) == []
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("etwcap/native/_etwcap.dll") == signed
 
 
 def test_platforms_are_chosen_by_name() -> None:

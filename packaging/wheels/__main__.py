@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from wheels.check import check, functions
-from wheels.compose import compose
+from wheels.check import check, functions, target_of
+from wheels.compose import compose, replace_library
 from wheels.targets import Target, chosen
 
 _FLAGS = ("-std=c11", "-O3", "-DNDEBUG", "-fvisibility=hidden", "-shared", "-s")
@@ -44,8 +44,15 @@ def main() -> int:
     parser.add_argument("--only", default="", help="comma list of platforms; all of them if left out")
     parser.add_argument("--mingw", action="store_true", help="compile win_amd64 with MinGW")
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="WHEEL", help="check these, build nothing")
+    parser.add_argument(
+        "--replace", type=Path, nargs=2, metavar=("WHEEL", "LIBRARY"), help="put a signed library into a wheel"
+    )
     wanted = parser.parse_args()
     paths = list(wanted.check)
+    if wanted.replace:
+        wheel, library = wanted.replace
+        replace_library(wheel, library.read_bytes(), target_of(wheel))
+        paths.append(wheel)
     if not paths:
         wanted.out.mkdir(parents=True, exist_ok=True)
         for target in chosen(wanted.only):

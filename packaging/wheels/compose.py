@@ -26,16 +26,29 @@ def compose(pure: Path, library: bytes, target: Target, folder: Path) -> Path:
     name, version, *tags = pure.name.removesuffix(".whl").split("-")
     if tags != ["py3", "none", "any"]:
         raise ValueError(f"{pure.name}: a wheel with tag {'-'.join(tags)}, wanted py3-none-any")
-    with zipfile.ZipFile(pure) as archive:
-        files = {each: archive.read(each) for each in archive.namelist() if not each.endswith("/")}
-    info = f"{name}-{version}.dist-info"
+    path = folder / f"{name}-{version}-py3-none-{target.file_tag}.whl"
+    _write(path, _files(pure), library, target)
+    return path
+
+
+def replace_library(wheel: Path, library: bytes, target: Target) -> None:
+    """Put another library into a wheel of ``target``: the one that was signed after the wheel had been built."""
+    _write(wheel, _files(wheel), library, target)
+
+
+def _files(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {each: archive.read(each) for each in archive.namelist() if not each.endswith("/")}
+
+
+def _write(path: Path, files: dict[str, bytes], library: bytes, target: Target) -> None:
+    info = "-".join(path.name.split("-")[:2]) + ".dist-info"
     files.pop(f"{info}/RECORD")
     files[f"{info}/WHEEL"] = _wheel_text(files[f"{info}/WHEEL"].decode(), target).encode()
     files[f"etwcap/native/{target.library}"] = library
     order = sorted(files, key=lambda each: (each.startswith(info), each))
     record = "".join(f"{each},{digest(files[each])},{len(files[each])}\n" for each in order)
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
-    path = folder / f"{name}-{version}-py3-none-{target.file_tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for each in [*order, f"{info}/RECORD"]:
             entry = zipfile.ZipInfo(each, _TIME)
@@ -43,7 +56,6 @@ def compose(pure: Path, library: bytes, target: Target, folder: Path) -> Path:
             entry.create_system = 3  # Unix: the permissions below mean something
             entry.external_attr = (0o100755 if each.endswith(target.library) else 0o100644) << 16
             archive.writestr(entry, files[each])
-    return path
 
 
 def _wheel_text(text: str, target: Target) -> str:
