@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import uuid
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,17 @@ def test_each_domain_and_user_is_an_interface(backend: str) -> None:
     ]
     assert [interface.reports for interface in context.interfaces] == [2, 1, 1]
     assert {interface.link_type for interface in context.interfaces} == {1}
+
+
+def test_users_without_end_do_not_make_interfaces_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etwcap.providers.ras.MOST_INTERFACES", 2)
+    feed, context = Feed(), Context()
+    for user in ("a", "b", "c", "d", "a"):
+        add(feed, user=user)
+    _, packets = decode(RasProvider(context, facts()), feed)
+    assert [context.interfaces[number].name for number in packets["interface"]] == [
+        "RAS: a", "RAS: b", "RAS: further users", "RAS: further users", "RAS: a",
+    ]  # fmt: skip
 
 
 def test_events_that_do_not_fit_are_damage(backend: str) -> None:

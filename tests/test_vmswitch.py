@@ -128,6 +128,16 @@ def test_header_process_is_no_sender_on_a_switch() -> None:
     assert packets["flags"].tolist() == [0]
 
 
+def test_names_without_end_do_not_make_interfaces_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etwcap.providers.vmswitch.MOST_INTERFACES", 3)
+    feed, context = Feed(), Context()
+    for number in (0, 1, 2, 3, 4, 1):
+        add(feed, build_switch_event(FRAME, miniport=1, source=SwitchPort(number)))
+    _, packets = decode(NdisCapProvider(context, facts()), feed)
+    assert packets["interface"].tolist() == [0, 1, 2, 3, 3, 1]
+    assert context.interfaces[3].name == "vSwitch: further ports"
+
+
 def test_tshark_reads_tag_hash_and_port(tmp_path: Path, tshark: str) -> None:
     feed, context = Feed(), Context()
     add(feed, build_switch_event(FRAME, miniport=1, source=VM1, destinations=[VM2], vlan=42, rss_hash=0x01020304))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_interface
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from etwcap.etl.records import Records
 from etwcap.etl.schemas import Schemas
 from etwcap.packets import Context, Damage, Description, Interface, Machine, PacketTable
 from etwcap.packets.annex import Annex
+
+MOST_INTERFACES: Final = 4096
+"""Interfaces that a provider makes of names in packets; what comes under further names shares one."""
 
 
 @dataclass(slots=True)

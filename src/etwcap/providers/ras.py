@@ -16,7 +16,7 @@ from etwcap.native.rows import gather_rows
 from etwcap.native.texts import skip_texts
 from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET
-from etwcap.providers.base import TraceFacts, first_of_each, payload_spans, report_malformed
+from etwcap.providers.base import MOST_INTERFACES, TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ras_layout import GUID, EventId
 
 _U32: Final = np.dtype([("value", "<u4")])
@@ -80,12 +80,15 @@ class RasProvider:
         numbers = []
         for row, count in zip(first.tolist(), np.bincount(back).tolist(), strict=True):
             value = int(key[row])
-            if value not in self._interfaces:
+            if value not in self._interfaces and len(self._interfaces) < MOST_INTERFACES:
                 self._interfaces[value] = self._interface(buffer[int(starts[row]) : int(ends[row])].tobytes())
-            number = self._interfaces[value]
+            number = self._interfaces[value] if value in self._interfaces else self._others()
             self._context.interfaces[number].reports += count
             numbers.append(number)
         return np.array(numbers, np.int32)[back]
+
+    def _others(self) -> int:
+        return self._context.interfaces.add(Interface(ETHERNET, name="RAS: further users", tap=self.tap), (self.tap, 0))
 
     def _interface(self, texts: bytes) -> int:
         domain, user = texts.decode("utf-16-le", "replace").split("\0")[:2]

@@ -18,7 +18,7 @@ from etwcap.native.texts import skip_texts
 from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET
 from etwcap.packets.words import plural
-from etwcap.providers.base import TraceFacts, first_of_each, payload_spans, report_malformed
+from etwcap.providers.base import MOST_INTERFACES, TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ndiscap_columns import packet_columns
 from etwcap.providers.ndiscap_layout import Keyword
 from etwcap.providers.vmswitch_layout import OobSlot, tag_control
@@ -26,6 +26,8 @@ from etwcap.providers.vmswitch_layout import OobSlot, tag_control
 _U32: Final = np.dtype([("value", "<u4")])
 _HEAD: Final = 12
 """MiniportIfIndex, LowerIfIndex, SourcePortId"""
+_MOST_COMMENTS: Final = 1 << 16
+"""Lists of destinations that are told apart; packets with further ones get no comment."""
 _MOST_NAMED: Final = 16
 """Destinations that a comment lists."""
 _HASH_OPTION: Final = np.dtype(
@@ -79,11 +81,15 @@ class SwitchPackets:
         numbers = []
         for row in first.tolist():
             key = int(layout.source_key[row])
-            if key not in self._interfaces:
+            if key not in self._interfaces and len(self._interfaces) < MOST_INTERFACES:
                 head = buffer[int(starts[row]) : int(layout.source_end[row])].tobytes()
                 self._interfaces[key] = self._interface(int(miniport[row]), head)
-            numbers.append(self._interfaces[key])
+            numbers.append(self._interfaces[key] if key in self._interfaces else self._others())
         return np.array(numbers, np.int32)[back]
+
+    def _others(self) -> int:
+        made = Interface(ETHERNET, name="vSwitch: further ports", tap="ndiscap", hardware="Hyper-V virtual switch")
+        return self._context.interfaces.add(made, ("vmswitch", "others"))
 
     def _interface(self, miniport: int, head: bytes) -> int:
         port = int.from_bytes(head[8:12], "little")
@@ -103,11 +109,11 @@ class SwitchPackets:
         numbers = []
         for row in first.tolist():
             key = int(layout.destination_key[row])
-            if key not in self._comments:
+            if key not in self._comments and len(self._comments) < _MOST_COMMENTS:
                 count = int(layout.destinations[row])
                 data = buffer[int(layout.source_end[row]) + 4 : int(layout.destinations_end[row])].tobytes()
                 self._comments[key] = self._context.comments.add(_destination_text(data, count)) if count else -1
-            numbers.append(self._comments[key])
+            numbers.append(self._comments.get(key, -1))
         return np.array(numbers, np.int32)[back]
 
     def _put_tags(self, buffer: NDArray[np.uint8], packets: PacketTable, slot: NDArray[np.uint32]) -> None:
