@@ -42,7 +42,11 @@ def capture(number: int, packets: int | None = None) -> bytes:
         data = framed(faces[face], source)
         longer = source.choice((0, 0, 0, 1, 900)) if source.random() < 0.1 else 0
         late = source.choice((0, 0, 0, 0, 0, 0, 0, 200_000)) if number % 3 == 0 else 0
-        made.append(Made(time - late, face, data, len(data) + longer, 1 + zlib.crc32(data) % 2 if told else 0))
+        made.append(
+            Made(
+                time - late, face, data, len(data) + longer, 1 + zlib.crc32(data.rstrip(b"\0")[-4:]) % 2 if told else 0
+            )
+        )
     if len(faces) == 1 and source.random() < 0.5:
         return _pcap(source, faces[0], made)
     return _pcapng(source, faces, made)

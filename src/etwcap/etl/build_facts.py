@@ -42,8 +42,10 @@ def network_interface(
     is_hardware: bool = True,
     is_filter: bool = False,
     oper_status: int = 1,
+    media_type: int = 0,
 ) -> bytes:
-    """MIB_IF_ROW2 of one interface (SYSTEM_CONFIG_EX_NETWORK_INTERFACE); ``speed`` in bit/s, both ways."""
+    """MIB_IF_ROW2 of one interface (SYSTEM_CONFIG_EX_NETWORK_INTERFACE); ``speed`` in bit/s, both ways, ``media_type``
+    an NDIS_MEDIUM."""
     row = np.zeros(1, layout.MIB_IF_ROW2)
     row["interface_luid"] = if_type << 48 | index << 24
     row["interface_index"] = index
@@ -56,6 +58,7 @@ def network_interface(
         row[name][0, : len(mac)] = np.frombuffer(mac, np.uint8)
     row["mtu"] = mtu
     row["type"] = if_type
+    row["media_type"] = media_type
     row["physical_medium_type"] = physical_medium
     row["access_type"] = 2  # NET_IF_ACCESS_BROADCAST
     row["flags"] = is_hardware | is_filter << 1 | is_hardware << 2

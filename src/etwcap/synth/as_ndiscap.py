@@ -19,6 +19,7 @@ from etwcap.providers.ndiscap_layout import (
     Keyword,
 )
 from etwcap.synth.headers import Headers
+from etwcap.synth.machine import layer_title
 from etwcap.synth.radiotap import Radio, read_radiotap
 from etwcap.synth.records import Events, Piece, Pool
 from etwcap.synth.taps import DELAY, UNLIMITED, SideEvent, Tap, expand, split
@@ -30,7 +31,6 @@ _DIRECTIVE_EQUAL = 3
 _SOURCE_NDIS = 1
 MEDIA = {ETHERNET: Keyword.ETHERNET, IEEE802_11: Keyword.NATIVE_802_11, RAW_IP: Keyword.WIRELESS_WAN}
 NDIS_MEDIA = {ETHERNET: 0, IEEE802_11: 16, RAW_IP: 9}
-_LAYER_NAMES = ("WFP 802.3 MAC Layer LightWeight Filter", "QoS Packet Scheduler", "Native MAC Layer Filter")
 
 
 class NdisCapTap(Tap):
@@ -98,8 +98,7 @@ class NdisCapTap(Tap):
                 payload = payloads.build_layer(adapter.if_index, lower, NDIS_MEDIA[adapter.link_type])
                 yield SideEvent(EventId.LAYER_ATTACHED, payload, _LAYER_KEYWORD, 5)
                 if layer:
-                    title = f"{adapter.alias}-{_LAYER_NAMES[(layer - 1) % len(_LAYER_NAMES)]}-{layer - 1:04d}"
-                    names.append((lower, title))
+                    names.append((lower, f"{adapter.alias}-{layer_title(layer - 1)}-0000"))
             yield SideEvent(
                 EventId.SOURCE_INFO, payloads.build_source_info(adapter.if_index, adapter.alias, names, _SOURCE_NDIS)
             )

@@ -23,6 +23,15 @@ _KINDS = {
     RAW_IP: ("Cellular", "Made-up Mobile Broadband Adapter", 243, 8, 100_000_000),
 }
 """By link type: alias, description, IF_TYPE of ipifcons.h (243: WWANPP), NDIS_PHYSICAL_MEDIUM, bit/s."""
+FILTERS = (
+    ("wfplwfs.sys", "WFP 802.3 MAC Layer LightWeight Filter"),
+    ("pacer.sys", "QoS Packet Scheduler"),
+    ("npcap.sys", "Npcap Packet Driver"),
+    ("vwififlt.sys", "Virtual WiFi Filter Driver"),
+)
+"""Driver and title of the filter layers of every adapter, from the wire up; they repeat."""
+_MEDIUM_LOOPBACK = 17
+"""NDIS_MEDIUM of ntddndis.h."""
 _LOG_FILES = {
     "pktmon": ("PktMon", "C:\\Traces\\PktMon.etl"),
     "ndiscap": ("NetTrace-SYNTH-PC-user", "C:\\Traces\\NetTrace.etl"),
@@ -96,29 +105,39 @@ def facts_at_start() -> Iterator[tuple[int, bytes]]:
     yield layout.SYSTEM_CONFIG_EX_VOLUME_MAPPING, build_facts.volume_mapping()
 
 
-def facts_at_end(adapters: Sequence[Adapter], build: int) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of the SystemConfigEx events that merging adds: cards, build, device family."""
+def layer_title(number: int) -> str:
+    """What the filter layer of that number is called; 0 is the lowest."""
+    return FILTERS[number % len(FILTERS)][1]
+
+
+def facts_at_end(adapters: Sequence[Adapter], build: int, layers: int) -> Iterator[tuple[int, bytes]]:
+    """(opcode, payload) of the SystemConfigEx events that merging adds: adapters, each with so many filter ``layers``,
+    the build, the device family."""
     yield (
         layout.SYSTEM_CONFIG_EX_NETWORK_INTERFACE,
         build_facts.network_interface(
             1, "Loopback Pseudo-Interface 1", "Software Loopback Interface 1", if_type=24, physical_medium=0,
-            is_hardware=False,
+            is_hardware=False, media_type=_MEDIUM_LOOPBACK,
         ),
     )  # fmt: skip
     for adapter in adapters:
-        _, _, if_type, medium, _ = _KINDS[adapter.link_type]
-        yield (
-            layout.SYSTEM_CONFIG_EX_NETWORK_INTERFACE,
-            build_facts.network_interface(
-                adapter.if_index, adapter.alias, adapter.description, adapter.mac, if_type=if_type,
-                physical_medium=medium, guid=adapter.guid, speed=adapter.speed,
-            ),
-        )  # fmt: skip
+        for layer in range(layers + 1):
+            yield layout.SYSTEM_CONFIG_EX_NETWORK_INTERFACE, _card(adapter, layer)
     lab = next((_LABS[known] for known in sorted(_LABS, reverse=True) if known <= build), _LABS[7600])
     lab = ".".join([str(build), *lab.split(".")[1:]])
     yield layout.SYSTEM_CONFIG_EX_BUILD_INFO, build_facts.build_info(lab, product(build))
     if build >= 10240:
         yield layout.SYSTEM_CONFIG_EX_DEVICE_FAMILY, build_facts.device_family(1, build)
+
+
+def _card(adapter: Adapter, layer: int) -> bytes:
+    """The row of an adapter (0) or of one of its filter layers."""
+    _, _, if_type, medium, _ = _KINDS[adapter.link_type]
+    alias = f"{adapter.alias}-{layer_title(layer - 1)}-0000" if layer else adapter.alias
+    return build_facts.network_interface(
+        adapter.if_index + layer, alias, adapter.description, adapter.mac, if_type=if_type, physical_medium=medium,
+        guid=None if layer else adapter.guid, speed=adapter.speed, is_hardware=not layer, is_filter=bool(layer),
+    )  # fmt: skip
 
 
 def hooks_at_end(adapters: Sequence[Adapter], processors: int, mhz: int) -> Iterator[tuple[int, int, bytes]]:

@@ -13,7 +13,7 @@ from etwcap.packets import PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, RAW_IP
 from etwcap.providers import pktmon_build as payloads
 from etwcap.providers.pktmon_layout import ComponentType, EventId, Property
-from etwcap.synth.machine import Adapter
+from etwcap.synth.machine import FILTERS, Adapter
 
 UPPER, LOWER = 1, 2
 FIRST_COMPONENT, COMPONENTS_EACH = 10, 64
@@ -23,12 +23,6 @@ _LAST_WITH_MEDIUM_EVENT = 22621
 """Up to here NdisMedium comes in event 60, from 26100 on in event 30."""
 _LAST_WITHOUT_IP_INTERFACES = 19045
 _DRIVERS = {ETHERNET: "madegig.sys", IEEE802_11: "madewifi.sys", RAW_IP: "madewwan.sys"}
-_FILTERS = (
-    ("wfplwfs.sys", "WFP 802.3 MAC Layer LightWeight Filter"),
-    ("pacer.sys", "QoS Packet Scheduler"),
-    ("npcap.sys", "Npcap Packet Driver"),
-    ("vwififlt.sys", "Virtual WiFi Filter Driver"),
-)
 _PROTOCOLS = (("TCPIP", (0x0800, 0x0806)), ("TCPIP6", (0x86DD,)))
 
 
@@ -135,7 +129,7 @@ def _miniport(stack: Stack, build: int) -> Iterator[tuple[int, bytes]]:
 
 def _filter(stack: Stack, number: int) -> Iterator[tuple[int, bytes]]:
     component, own = stack.filters[number], stack.adapter.if_index + 1 + number
-    driver, title = _FILTERS[number % len(_FILTERS)]
+    driver, title = FILTERS[number % len(FILTERS)]
     yield EventId.COMPONENT, payloads.build_component(component, ComponentType.FILTER, driver, title)
     numbers = {Property.IF_INDEX: own, Property.MINIPORT_IF_INDEX: stack.adapter.if_index}
     if number:

@@ -135,7 +135,8 @@ class Recorder:
             time += 1000
             self._side_event(event, self._raw_of(time), processor, settings.pointer_size)
         stamp = self._raw_of(time)
-        for opcode, facts in machine.facts_at_end(self.intake.adapters, self._options.os_build):
+        layers = max(self._options.appearances - 1, 1)
+        for opcode, facts in machine.facts_at_end(self.intake.adapters, self._options.os_build, layers):
             writer.add(processor, full_header_record(layout.SYSTEM_CONFIG_EX, opcode, facts, time=stamp))
         for hook, version, payload in machine.hooks_at_end(self.intake.adapters, settings.processors, settings.cpu_mhz):
             record = system_record(
@@ -190,7 +191,8 @@ class Recorder:
         before = np.concatenate([[stamp[0] if self._stamp is None else self._stamp], stamp[:-1]])
         group = self._group + np.cumsum(stamp != before)
         self._stamp, self._group = int(stamp[-1]), int(group[-1])
-        word = (group // _TOGETHER).astype(np.uint64) + np.uint64(self._options.seed) * np.uint64(0x9E3779B97F4A7C15)
+        salt = self._options.seed * 0x9E3779B97F4A7C15 & (1 << 64) - 1
+        word = (group // _TOGETHER).astype(np.uint64) + np.uint64(salt)
         word = (word ^ word >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
         word = (word ^ word >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
         word ^= word >> np.uint64(31)
