@@ -23,6 +23,7 @@ ROOMS = (
     "sources",
     "sinks",
     "repair",
+    "filters",
     "providers",
     "etl",
     "packets",
