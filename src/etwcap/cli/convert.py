@@ -16,6 +16,7 @@ from etwcap.errors import UsageError
 
 if TYPE_CHECKING:
     from etwcap.pipeline.convert import Outcome
+    from etwcap.sinks.pieces import Rotation
 
 REPAIRS = ("wifi",)
 """Names that ``--repair`` knows."""
@@ -30,6 +31,9 @@ Examples:
   etwcap convert trace.etl -w out.pcap --ethernet
   etwcap convert *.etl -w all.pcapng           merges in time
   etwcap convert trace.etl -w - | tshark -r -
+  etwcap convert trace.etl --start 2024-01-17T21:20 --end +10m
+  etwcap convert trace.etl -C 100              pieces of 100 MB: trace.pcapng, trace.pcapng1 …
+  etwcap convert trace.etl --strip-payload --anonymize @key.txt -w share.pcapng
 
 Exit codes: 0 done, 1 failed or not a trace, 2 wrong usage, 3 no packet to write,
 4 damaged input (what is intact is in the output), 130 interrupted.
@@ -104,6 +108,43 @@ def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -
     metavar="NAME|INDEX",
     help="Only packets of this interface; repeatable.",
 )
+@click.option(
+    "--start",
+    metavar="TIME",
+    help="Only packets from then on: 2024-01-17T21:20:00.5 (UTC, or with a zone), 2024-01-17, +30s after the first "
+    "packet, -10m before the last.",
+)
+@click.option("--end", metavar="TIME", help="Only packets before that time; written as for --start.")
+@click.option("-c", "--count", type=int, metavar="N", help="Stop reading after N packets.")
+@click.option("-s", "--snaplen", type=int, metavar="BYTES", help="Cut packets to so many bytes; their lengths stay.")
+@click.option(
+    "--strip-payload", is_flag=True, help="Cut packets behind their headers (link, IP, TCP, UDP, ICMP); lengths stay."
+)
+@click.option(
+    "--anonymize",
+    metavar="KEY|@FILE",
+    help="Map the addresses in headers by a key, prefixes kept, right checksums right; leave out names. What "
+    "applications send stays: --strip-payload cuts it.",
+)
+@click.option(
+    "-C",
+    "piece_size",
+    metavar="SIZE",
+    help="Begin a new file when one is larger: millions of bytes, or with k, m, g KiB, MiB, GiB.",
+)
+@click.option(
+    "-G",
+    "piece_period",
+    metavar="SECONDS",
+    help="Begin a new file after so many seconds of the packets' time; OUT holds codes such as %H%M%S (UTC).",
+)
+@click.option(
+    "-W",
+    "piece_count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With -C a ring of N files; with -G stop after N files.",
+)
 @click.option("--hash", "hashed", is_flag=True, help="Put the SHA-256 of each input into the output and the receipt.")
 @click.option(
     "--receipt", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was done as JSON into FILE."
@@ -124,6 +165,15 @@ def command(
     repair: str,
     evidence: tuple[str, ...],
     interfaces: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    count: int | None,
+    snaplen: int | None,
+    strip_payload: bool,
+    anonymize: str | None,
+    piece_size: str | None,
+    piece_period: str | None,
+    piece_count: int | None,
     hashed: bool,
     receipt: str | None,
     as_json: bool,
@@ -142,9 +192,11 @@ def command(
             cause=f"neither an input nor the output: {' '.join(wanted)}",
             hint="convert all packets, then filter: tshark -r OUT -Y 'tcp.port == 443'",
         )
-    output = default_output(inputs, capture_format) if output is None else output
+    pieces = piece_size is not None or piece_period is not None or piece_count is not None
+    if output is None and not pieces:
+        output = default_output(inputs, capture_format)
     if receipt is not None:
-        check_receipt(receipt, [*inputs, output])
+        check_receipt(receipt, [*inputs, output or ""])
 
     from etwcap.pipeline.convert import ConvertOptions, convert
 
@@ -158,6 +210,13 @@ def command(
         interfaces=interfaces,
         hash=hashed,
         evidence=evidence,
+        start=start,
+        end=end,
+        count=count,
+        snap_length=snaplen,
+        strip_payload=strip_payload,
+        anonymize=read_key(anonymize) if anonymize is not None else None,
+        rotation=rotation(piece_size, piece_period, piece_count) if pieces else None,
     )
     if not quiet:
         hint_at_slow_core(inputs)
@@ -167,6 +226,35 @@ def command(
         write_receipt(receipt, outcome.as_dict())
     _tell(outcome, as_json=as_json, quiet=quiet, to_stdout=output == STANDARD)
     return outcome.exit_code
+
+
+def read_key(text: str) -> bytes:
+    """The key of ``--anonymize``: the text itself, or what is in @FILE but for the end of its last line."""
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        with open(text[1:], "rb") as file:
+            return file.read(1 << 20).rstrip(b"\r\n")
+    except OSError as error:
+        raise UsageError(
+            "the key cannot be read", cause=f"{text[1:]}: {error.strerror}", hint="--anonymize @FILE names a file"
+        ) from error
+
+
+def rotation(size: str | None, period: str | None, count: int | None) -> Rotation:
+    """What ``-C``, ``-G`` and ``-W`` say. Raises UsageError."""
+    from etwcap.repair.limits import SECOND, parse_duration
+    from etwcap.sinks.pieces import Rotation, parse_size
+
+    length = 0
+    if period is not None:
+        try:
+            length = int(period) * SECOND if period.isascii() and period.isdigit() else parse_duration(period)
+        except ValueError:
+            length = 0
+        if length <= 0:
+            raise UsageError(f"{period!r} is no time", cause=f"-G {period}", hint="-G 3600, or -G 1h")
+    return Rotation(parse_size(size) if size is not None else 0, length, count or 0)
 
 
 def check_receipt(name: str, taken: list[str]) -> None:

@@ -14,17 +14,20 @@ from etwcap._version import __version__
 from etwcap.errors import NothingToWriteError, OutputError, UsageError
 from etwcap.native import backend
 from etwcap.packets import Context, Description, Receipt
+from etwcap.pipeline.choices import Choices, check_numbers, fixed_times, latest
 from etwcap.pipeline.merge import MergedSource
 from etwcap.pipeline.protocols import Sink, Source, Stage
 from etwcap.pipeline.run import Staged, pump
 from etwcap.repair.evidence import EvidenceStage
+from etwcap.repair.limits import When, parse_when
 from etwcap.repair.loopback import LoopbackStage
 from etwcap.repair.selection import InterfaceSelection
 from etwcap.repair.sightings import SightingStage
 from etwcap.repair.wifi import WifiStage
-from etwcap.sinks.output import Output, ReaderGone
+from etwcap.sinks.output import STDOUT, Output, ReaderGone
 from etwcap.sinks.pcap import PcapSink
 from etwcap.sinks.pcapng import PcapngSink, Section
+from etwcap.sinks.pieces import PieceSink, Rotation, check_rotation
 from etwcap.sources.absence import absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import FileSource, open_source
@@ -58,6 +61,21 @@ class ConvertOptions:
     """put the inputs' SHA-256 into the section comment and the receipt"""
     evidence: tuple[str, ...] = ()
     """"comments": why a packet was changed, in its comment"""
+    start: str | None = None
+    """only packets from this time on: ISO 8601 (UTC where it names no zone), "+30s" after the first packet, "-10m"
+    before the last"""
+    end: str | None = None
+    """only packets before this time"""
+    count: int | None = None
+    """stop reading after so many packets"""
+    snap_length: int | None = None
+    """cut packets to so many bytes"""
+    strip_payload: bool = False
+    """cut packets to their headers"""
+    anonymize: bytes | None = None
+    """the key by which addresses are mapped; None: they stay"""
+    rotation: Rotation | None = None
+    """output in pieces; None: one file"""
 
 
 @dataclass(slots=True)
@@ -71,6 +89,8 @@ class Outcome:
     exit_code: int
     """0, or 4: an input is damaged"""
     format: str = "pcapng"
+    pieces: list[str] = field(default_factory=list)
+    """names of the files, where the output was to come in pieces"""
     interfaces: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,6 +98,7 @@ class Outcome:
         return {
             "etwcap": __version__,
             "output": str(self.output) if self.output else None,
+            "pieces": self.pieces,
             "format": self.format,
             "exit_code": self.exit_code,
             "backend": self.receipt.backend,
@@ -110,6 +131,8 @@ def convert(
     if not inputs:
         raise UsageError("no input", hint="etwcap convert trace.etl")
     repairs = parse_repairs(options.repair)
+    check_numbers(options.count, options.snap_length, options.anonymize)
+    times = _times(inputs, options, repairs)
     context = Context()
     context.receipt.backend = backend()
     kind = options.format or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
@@ -124,25 +147,85 @@ def convert(
         if options.hash:
             for description in context.descriptions:
                 _hash(description)
-        target = Path(Path(os.fspath(inputs[0])).stem + "." + kind) if output is None else output
-        out = Output(os.fspath(target), inputs=[os.fspath(name) for name in inputs if os.fspath(name) != "-"])
-        if output is None and out.path is not None and out.path.exists():
-            out.abort()
-            raise OutputError(f"{target} exists", hint=f"-w {target} replaces it")
+        target = os.fspath(Path(Path(os.fspath(inputs[0])).stem + "." + kind) if output is None else output)
+        choices = Choices(context, times, options.count, options.snap_length, options.strip_payload, options.anonymize)
+        rotation = Rotation() if options.rotation is None else options.rotation
+        check_rotation(rotation, target, target in STDOUT)
+        files = _Files(inputs, context, kind, choices, named=output is not None, pieces=bool(rotation))
+        sink = PieceSink(files.create, target, rotation, context) if rotation else files.create(target)
         selection = InterfaceSelection(context, options.interfaces) if options.interfaces else None
         try:
-            sink = _sink(kind, out, context)
-            flow = _flow(sources, context, options, repairs, selection)
-            pump(flow, sink, progress)
+            flow = _flow(sources, context, options, repairs, selection, choices)
+            pump(flow, sink, progress, lambda: choices.enough() or (isinstance(sink, PieceSink) and sink.enough))
             if sink.packets:
                 sink.finish()
         except ReaderGone:
-            out.abort()
+            sink.abort()
             context.receipt.note("reader-gone", "the reader of the output went away before the end")
         except BaseException:
-            out.abort()
+            sink.abort()
             raise
-        return _outcome(context, sources, out, kind, options, selection)
+        path = None if target in STDOUT else Path(target)
+        pieces = sink.names if isinstance(sink, PieceSink) else []
+        return _outcome(context, sources, sink, path, pieces, kind, options, selection, choices)
+
+
+class _Files:
+    """Makes the sink of each file that is written."""
+
+    def __init__(
+        self,
+        inputs: Sequence[str | os.PathLike[str]],
+        context: Context,
+        kind: str,
+        choices: Choices,
+        *,
+        named: bool,
+        pieces: bool,
+    ) -> None:
+        self._inputs = [os.fspath(name) for name in inputs if os.fspath(name) != "-"]
+        self._context = context
+        self._kind = kind
+        self._choices = choices
+        self._named = named
+        self._pieces = pieces
+
+    def create(self, name: str) -> PcapSink | PcapngSink:
+        """Raises OutputError where the file cannot be created, or is there and was not named."""
+        if not self._named and os.path.exists(name):
+            raise OutputError(f"{name} exists", hint=f"-w {name} replaces it")
+        out = Output(name, inputs=self._inputs)
+        if self._kind == "pcap":
+            return PcapSink(out, self._context)
+        shown = self._choices.shown
+        section = _section(self._context.descriptions, anonymous=shown is not None)
+        return PcapngSink(out, self._context, section=section, shown=shown, whole=not self._pieces)
+
+
+def _times(
+    inputs: Sequence[str | os.PathLike[str]], options: ConvertOptions, repairs: frozenset[str]
+) -> tuple[When | None, When | None]:
+    """``start`` and ``end``; for a time before the last packet the inputs are read once more."""
+
+    def last_time() -> int | None:
+        if any(os.fspath(name) == "-" for name in inputs):
+            raise UsageError(
+                "a time before the last packet needs an input that can be read twice",
+                cause="an input is standard input",
+                hint="save it to a file first, or give a time of day or one after the first packet (+30s)",
+            )
+        context = Context()
+        with ExitStack() as stack:
+            sources: list[FileSource] = []
+            for name in inputs:
+                sources.append(open_source(name, context))
+                stack.callback(sources[-1].close)
+                context.descriptions.append(sources[-1].describe())
+            return latest(_flow(sources, context, options, repairs, None, None))
+
+    start = parse_when(options.start, "--start") if options.start is not None else None
+    end = parse_when(options.end, "--end") if options.end is not None else None
+    return fixed_times(start, end, last_time)
 
 
 def parse_repairs(text: str) -> frozenset[str]:
@@ -179,6 +262,7 @@ def _flow(
     options: ConvertOptions,
     repairs: frozenset[str],
     selection: InterfaceSelection | None,
+    choices: Choices | None,
 ) -> Source:
     flows: list[Source] = []
     for source in sources:
@@ -191,31 +275,30 @@ def _flow(
             stages = [WifiStage(context, ethernet=True, clear_protected=False)]
         flows.append(Staged(source, stages) if stages else source)
     flow = flows[0] if len(flows) == 1 else MergedSource(flows)
-    common: list[Stage] = []
+    common: list[Stage] = [*choices.first] if choices is not None else []
     if selection is not None:
         common.append(selection)
+    if choices is not None:
+        common += choices.last
     if "comments" in options.evidence:
         common.append(EvidenceStage(context))
     return Staged(flow, common) if common else flow
 
 
-def _sink(kind: str, out: Output, context: Context) -> Sink:
-    if kind == "pcap":
-        return PcapSink(out, context)
-    return PcapngSink(out, context, section=_section(context.descriptions))
-
-
-def _section(descriptions: Sequence[Description]) -> Section:
-    """What the section header says of the machine and of every input."""
+def _section(descriptions: Sequence[Description], *, anonymous: bool) -> Section:
+    """What the section header says of the machine and of every input; ``anonymous``: no names of these."""
     machine = descriptions[0].machine
     comments = [comment for description in descriptions for comment in description.comments]
+    comments += [_comment(description) for description in descriptions]
+    if anonymous:
+        comments = ["addresses in the headers were mapped by a key; names of the inputs were left out"]
     return Section(
         hardware=_hardware(descriptions[0]),
         os=" ".join(
             part for part in (machine.os_name, f"({machine.os_version})" if machine.os_version else "") if part
         ),
         application=f"etwcap {__version__}",
-        comments=comments + [_comment(description) for description in descriptions],
+        comments=comments,
     )
 
 
@@ -279,31 +362,45 @@ def _digest(file: Any) -> str:
 def _outcome(
     context: Context,
     sources: Sequence[FileSource],
-    out: Output,
+    sink: Sink,
+    path: Path | None,
+    pieces: list[str],
     kind: str,
     options: ConvertOptions,
     selection: InterfaceSelection | None,
+    choices: Choices,
 ) -> Outcome:
     receipt = context.receipt
     damaged = any(description.damage_count for description in context.descriptions)
-    output = out.path
+    output = path
     if not receipt.packets_written and "reader-gone" not in receipt.notes:
-        out.abort()
+        sink.abort()
         if not damaged:
-            raise _nothing_to_write(sources, context, options, selection)
+            raise _nothing_to_write(sources, context, options, selection, choices)
         output = None
     interfaces = [
         {"name": i.name, "description": i.description, "link_type": i.link_type, "index": i.if_index, "tap": i.tap}
         for i in context.interfaces
     ]
-    return Outcome(output, receipt, context.descriptions, 4 if damaged else 0, kind, interfaces)
+    return Outcome(output, receipt, context.descriptions, 4 if damaged else 0, kind, pieces, interfaces)
 
 
 def _nothing_to_write(
-    sources: Sequence[FileSource], context: Context, options: ConvertOptions, selection: InterfaceSelection | None
+    sources: Sequence[FileSource],
+    context: Context,
+    options: ConvertOptions,
+    selection: InterfaceSelection | None,
+    choices: Choices,
 ) -> NothingToWriteError:
     names = ", ".join(description.inputs[0].name for description in context.descriptions)
     if context.receipt.packets_read:
+        if choices.range is not None and choices.range.left_out:
+            asked = [f"{name} {text}" for name, text in (("--start", options.start), ("--end", options.end)) if text]
+            return NothingToWriteError(
+                f"no packet of {names} lies in that time",
+                cause=f"{' '.join(asked)} leaves out {choices.range.left_out:,} packets",
+                hint="etwcap info tells from when to when the packets are; times without a zone are UTC",
+            )
         if selection is not None and selection.left_out:
             known = ", ".join(sorted({interface.name for interface in context.interfaces}))
             return NothingToWriteError(

@@ -45,8 +45,10 @@ class Staged:
         return chunk
 
 
-def pump(source: Source, sink: Sink, progress: Progress | None = None) -> None:
-    """Write everything the source gives; the caller finishes or aborts the sink."""
+def pump(
+    source: Source, sink: Sink, progress: Progress | None = None, enough: Callable[[], bool] | None = None
+) -> None:
+    """Write everything the source gives, or until ``enough`` says so; the caller finishes or aborts the sink."""
     done = -1
     for chunk in source.chunks():
         sink.write(chunk)
@@ -55,3 +57,5 @@ def pump(source: Source, sink: Sink, progress: Progress | None = None) -> None:
             if at != done:
                 progress(at, size)
                 done = at
+        if enough is not None and enough():
+            break

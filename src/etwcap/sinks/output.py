@@ -21,7 +21,8 @@ from etwcap.errors import OutputError
 
 _GONE = {errno.EPIPE, errno.ECONNRESET} | ({errno.EINVAL} if sys.platform == "win32" else set())
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-_STDOUT = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+STDOUT = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+"""names of standard output"""
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -46,7 +47,7 @@ class Output:
         self._part: str | None = None
         self._fd = -1
         self._owned = True
-        if self.name in _STDOUT:
+        if self.name in STDOUT:
             self._open_stdout()
             return
         self.path = Path(target)

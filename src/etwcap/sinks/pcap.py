@@ -62,6 +62,11 @@ class PcapSink:
         """Packets written so far."""
         return int(self._writer.tallies["packets"].sum())
 
+    @property
+    def size(self) -> int:
+        """Bytes of the output so far, those not yet handed on among them."""
+        return self._output.written + self._writer.used
+
     def flush(self) -> None:
         """Hand what was gathered to the output."""
         writer = self._writer

@@ -17,6 +17,7 @@ What a packet's options say:
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,12 +52,25 @@ class PcapngSink:
     Nothing is written before the first packet (or 16 MiB of side blocks), or ``finish``. Raises OutputError,
     ReaderGone, and IndexError for a row whose bytes lie outside its chunk. At the end the receipt gets packets, bytes
     and times.
+
+    ``shown`` gives an interface as it is to be described. ``whole`` is false for one of several pieces: its statistics
+    then tell what was written, and nothing of the inputs.
     """
 
-    def __init__(self, output: Output, context: Context, *, section: Section | None = None) -> None:
+    def __init__(
+        self,
+        output: Output,
+        context: Context,
+        *,
+        section: Section | None = None,
+        shown: Callable[[Interface], Interface] | None = None,
+        whole: bool = True,
+    ) -> None:
         self._output = output
         self._context = context
         self._section = section or Section()
+        self._shown = shown
+        self._whole = whole
         self._writer = epb_writer(BUFFER, Mark.PROCESS_TRUSTED)
         self._waiting: list[SideBlock] = []
         self._waiting_bytes = 0
@@ -94,6 +108,11 @@ class PcapngSink:
     def packets(self) -> int:
         """Packets written so far."""
         return int(self._writer.tallies["packets"].sum())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the output so far, those not yet handed on among them."""
+        return self._output.written + self._writer.used
 
     def flush(self) -> None:
         """Hand what was gathered to the output."""
@@ -134,28 +153,32 @@ class PcapngSink:
         self._waiting_bytes = 0
 
     def _put_interface(self, index: int) -> None:
-        interface = self._context.interfaces[index]
+        interface = self._interface(index)
         self._put(interface_block(interface))
         self._told[index] = _facts(interface)
         self._writer.numbers[index] = len(self._order)
         self._order.append(index)
 
+    def _interface(self, index: int) -> Interface:
+        interface = self._context.interfaces[index]
+        return interface if self._shown is None else self._shown(interface)
+
     def _statistics(self, number: int, index: int) -> bytes:
         """The Interface Statistics Block of a written interface."""
-        interface, tally = self._context.interfaces[index], self._writer.tallies[index]
+        interface, tally = self._interface(index), self._writer.tallies[index]
         start, end = int(tally["first"]), int(tally["last"])
         sessions = [d.session for d in self._context.descriptions if d.session is not None]
-        if len(self._context.descriptions) == 1 and sessions and sessions[0].start > 0:
+        if self._whole and len(self._context.descriptions) == 1 and sessions and sessions[0].start > 0:
             start = min(start, sessions[0].start)
             end = max(end, sessions[0].end or end)
         written = int(tally["packets"])
-        lost = sum(d.losses.events for d in self._context.descriptions) if number == 0 else 0
+        lost = sum(d.losses.events for d in self._context.descriptions) if number == 0 and self._whole else 0
         late = [f"{name}: {text}" for name, text in _facts(interface).items() if self._told[index].get(name) != text]
         options = [
             time_option(2, start),
             time_option(3, end),
-            number_option(4, interface.reports or written),
-            number_option(5, interface.drops) if interface.drops else b"",
+            number_option(4, interface.reports or written) if self._whole else b"",
+            number_option(5, interface.drops) if interface.drops and self._whole else b"",
             number_option(7, lost) if lost else b"",
             number_option(8, written),
         ]
