@@ -33,6 +33,8 @@ BEFORE_FIRST = 1_000_000_000
 """ns from the start of the session to its first packet"""
 AFTER_LAST = 1_000_000
 """ns from the last packet to the rundown"""
+_SIGHTINGS = 1 << 16
+"""made at once, about"""
 _TOGETHER = 4
 """times in a row whose packets one processor handles"""
 _SYSTEM, _STOPPER = (4, 8), (5312, 7044)
@@ -85,14 +87,18 @@ class Recorder:
         if self._options.offload:
             offload.leave_checksums_open(chunk, headers, self._context)
         table = self.tap.prepare(chunk, headers)
-        if not len(table):
-            return
+        rows = max(_SIGHTINGS // (2 * self._options.appearances), 1)
+        for first in range(0, len(table), rows):
+            self._report(Chunk(chunk.buffer, table.take(slice(first, first + rows)), chunk.events, chunk.complete_to))
+
+    def _report(self, chunk: Chunk) -> None:
+        """Write the sightings of packets that the tap has prepared, but for the last ones."""
+        table = chunk.packets
         if self._writer is None:
             self._writer = self._begin(int(table["time"][0]))
         self._count(table)
         table["processor"] = self._processors(self._raw(table["time"]))
         self._own(table)
-        chunk = Chunk(chunk.buffer, table, EventTable(0), chunk.complete_to)
         sightings = self.tap.sightings(chunk, self.intake.headers(chunk.buffer, table))
         self._emit(chunk, sightings, int(table["time"][-1]) - self.tap.span)
 

@@ -98,7 +98,7 @@ def synthesize(
             )
         recorder = Recorder(part, options, context)
         try:
-            outcome = _run(source, recorder, part, target, options, progress)
+            outcome = _run(source, recorder, part, Path(output), options, progress)
             os.replace(part, target)
         except OSError as error:
             recorder.abort()
@@ -116,7 +116,7 @@ def _run(
     source: CaptureFileSource,
     recorder: Recorder,
     part: Path,
-    target: Path,
+    output: Path,
     options: SynthOptions,
     progress: Callable[[int, int], None] | None,
 ) -> SynthOutcome:
@@ -141,7 +141,7 @@ def _run(
     if options.cut:
         losses.cut_end(part, options.cut)
     return SynthOutcome(
-        output=target,
+        output=output,
         options=options,
         size=part.stat().st_size,
         packets=recorder.packets,
