@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from capture_files import fields
 from command_line import etwcap
 from conftest import CHECKOUT
 from etwcap.errors import NothingToWriteError, OutputError, UsageError
+from etwcap.etl import layout
+from etwcap.etl.build import guid_bytes
+from etwcap.etl.decode import decode_record
+from etwcap.etl.records import EVENT32, EVENT64
+from etwcap.etl.schemas import Schemas
 from etwcap.inspect.info import describe_trace
 from etwcap.pipeline.convert import ConvertOptions, convert
 from etwcap.synth.options import TAPS, SynthOptions
@@ -354,3 +360,45 @@ def test_exit_codes_and_hints(tmp_path: Path, words: list[str], code: int) -> No
     assert done.returncode == code
     assert len(done.stderr.splitlines()) <= 4
     assert not (tmp_path / "t.etl").exists()
+
+
+def test_packets_without_a_byte_come_back_among_others(tmp_path: Path) -> None:
+    path = write(tmp_path / "empty.pcap", [b"", b"", *(bytes(60) for _ in range(5)), b""], step=400_000_000)
+    for tap in ("ndiscap", "pktmon", "vmswitch", "ras"):
+        done = trip(path, tmp_path, SynthOptions(tap=tap, processors=2))
+        assert [len(each.data) for each in done.back] == [0, 0, 60, 60, 60, 60, 60, 0]
+
+
+@pytest.mark.parametrize("tap", TAPS)
+@pytest.mark.parametrize("pointer_size", [4, 8])
+def test_every_event_of_the_tap_is_decoded_by_its_schema_to_the_last_byte(
+    web: Path, tmp_path: Path, tap: str, pointer_size: int
+) -> None:
+    options = SynthOptions(
+        tap=tap, pointer_size=pointer_size, relogged=False, truncate=500 if tap == "ndiscap" else 0,
+        drop_rate=0.2 if tap == "pktmon" else 0.0, appearances=4 if tap in ("ndiscap", "pktmon") else 1,
+    )  # fmt: skip
+    synthesize(web, tmp_path / "t.etl", options)
+    schemas, events = Schemas(), []
+    for record in plain_records((tmp_path / "t.etl").read_bytes(), options.buffer_size):
+        if record[2] in (EVENT32, EVENT64):
+            events.append(record)
+        elif record[24:40] == guid_bytes(layout.EVENT_METADATA):
+            schemas.add(record[4], record[48:])
+    assert len(events) >= 590
+    assert schemas.malformed == 0
+    for record in events:
+        decoded = decode_record(record, schemas)
+        assert decoded.described, record[40:42]
+        assert (decoded.rest, decoded.problem) == (0, "")
+
+
+def plain_records(data: bytes, buffer_size: int) -> Iterator[bytes]:
+    """The records of an uncompressed trace, but for those of its header buffer."""
+    for start in range(buffer_size, len(data), buffer_size):
+        at, end = start + 72, start + int.from_bytes(data[start + 48 : start + 52], "little")
+        while at < end:
+            long_header = data[at + 3] == layout.MARKER_EVENT and data[at + 2] in (1, 2)
+            size = int.from_bytes(data[at + 4 : at + 6] if long_header else data[at : at + 2], "little")
+            yield data[at : at + size]
+            at += size + -size % 8

@@ -59,6 +59,7 @@ class PktMonTap(Tap):
         packets = self.cut(packets, min(self.largest, _LARGEST))
         if radio.any():
             packets["options_length"] = np.zeros(len(packets), np.uint32)
+            packets["options_offset"] = np.zeros(len(packets), np.int64)
         return packets
 
     def sightings(self, chunk: Chunk, headers: Headers) -> PacketTable:

@@ -51,6 +51,8 @@ class Intake:
         self._note("options", "packets lose their comments or other options: a trace has none", held)
         captured_as = np.array([capture_links.get(number, 0) for number in range(len(numbers))])[packets["interface"]]
         table = self._strip(chunk.buffer, table, captured_as)
+        for start, length in (("offset", "captured"), ("options_offset", "options_length")):
+            table[start] = np.where(table[length] > 0, table[start], 0)  # nothing lies anywhere, also in another buffer
         headers = self.headers(chunk.buffer, table)
         table["direction"] = self._sides.directions(headers, table["direction"])
         return table
