@@ -95,11 +95,12 @@ def test_standard_input_is_an_input(here: Path) -> None:
     assert (here / "out.pcap").read_bytes() == (here / "one.pcap").read_bytes()
 
 
-def test_a_filter_is_refused_and_nothing_is_written(here: Path) -> None:
-    done = etwcap("convert", "one.pcap", "out.pcapng", "tcp", "port", "80", cwd=here)
+def test_a_filter_with_a_wrong_word_is_told_and_nothing_is_written(here: Path) -> None:
+    done = etwcap("convert", "one.pcap", "out.pcapng", "tcp", "prot", "80", cwd=here)
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        "etwcap: capture filters are not there yet\nneither an input nor the output: tcp port 80\n"
+    assert done.stderr == (
+        "etwcap: filter: and, or or the end is expected here\ncolumn 5: tcp >>>prot<<< 80\n"
+        "hint: did you mean proto or port?\n"
     )
     assert files(here) == set()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etwcap.cli.backend import hint_at_slow_core
+from etwcap.cli.explain import explain_filter
 from etwcap.cli.progress import Progress
 from etwcap.cli.summary import conversion_lines
 from etwcap.cli.words import STANDARD, default_output, sort_words
@@ -31,6 +32,7 @@ Examples:
   etwcap convert trace.etl -w out.pcap --ethernet
   etwcap convert *.etl -w all.pcapng           merges in time
   etwcap convert trace.etl -w - | tshark -r -
+  etwcap convert trace.etl -w web.pcapng tcp port 443 and not host 192.0.2.1
   etwcap convert trace.etl --start 2024-01-17T21:20 --end +10m
   etwcap convert trace.etl -C 100              pieces of 100 MB: trace.pcapng, trace.pcapng1 …
   etwcap convert trace.etl --strip-payload --anonymize @key.txt -w share.pcapng
@@ -109,6 +111,19 @@ def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -
     help="Only packets of this interface; repeatable.",
 )
 @click.option(
+    "--filter",
+    "expression",
+    metavar="EXPR",
+    help="Only packets that match, in the language of tcpdump; the words at the end of the command are the same.",
+)
+@click.option("--explain-filter", "explain", is_flag=True, help="Show what the filter asks of a packet, and end.")
+@click.option(
+    "--tap",
+    type=click.Choice(["pktmon", "ndiscap", "wfp"]),
+    default=None,
+    help="With --explain-filter: what of it that tap's own filter could take over.",
+)
+@click.option(
     "--start",
     metavar="TIME",
     help="Only packets from then on: 2024-01-17T21:20:00.5 (UTC, or with a zone), 2024-01-17, +30s after the first "
@@ -165,6 +180,9 @@ def command(
     repair: str,
     evidence: tuple[str, ...],
     interfaces: tuple[str, ...],
+    expression: str | None,
+    explain: bool,
+    tap: str | None,
     start: str | None,
     end: str | None,
     count: int | None,
@@ -185,13 +203,15 @@ def command(
     Leading words that are files are inputs. Without -w, one more word that ends in .pcapng, .pcap or .cap is the
     output; without any, the first input's name with .pcapng in the current folder, which is never replaced.
     """
+    if explain:
+        explain_filter(words, expression, tap)
+        return 0
     inputs, output, wanted = sort_words(words, output)
-    if wanted:
+    if wanted and expression is not None:
         raise UsageError(
-            "capture filters are not there yet",
-            cause=f"neither an input nor the output: {' '.join(wanted)}",
-            hint="convert all packets, then filter: tshark -r OUT -Y 'tcp.port == 443'",
+            "two filters", cause=f"--filter {expression}, and: {' '.join(wanted)}", hint="name one of them"
         )
+    expression = " ".join(wanted) if wanted else expression
     pieces = piece_size is not None or piece_period is not None or piece_count is not None
     if output is None and not pieces:
         output = default_output(inputs, capture_format)
@@ -210,6 +230,7 @@ def command(
         interfaces=interfaces,
         hash=hashed,
         evidence=evidence,
+        filter=expression,
         start=start,
         end=end,
         count=count,

@@ -20,6 +20,7 @@ PIPED_WIDTH = 100
 EPILOG = """\b
 Examples:
   etwcap info trace.etl
+  etwcap info --filter 'tcp port 443' trace.etl
   etwcap info --json trace.etl | jq .packets
 
 Exit codes: 0 read, 1 cannot be read or no trace, 2 wrong usage, 4 damaged;
@@ -30,12 +31,15 @@ of several files the worst: 1, then 4, then 0.
 @click.command("info", epilog=EPILOG)
 @click.argument("traces", nargs=-1, required=True, type=click.Path(), metavar="TRACE…")
 @click.option(
+    "--filter", "expression", metavar="EXPR", help="Count only packets that match, in the language of tcpdump."
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="All of it as JSON: an object, or an array of them for several files."
 )
 @click.option(
     "--progress/--no-progress", default=None, help="Show progress on stderr; else only where that is a terminal."
 )
-def command(traces: tuple[str, ...], as_json: bool, progress: bool | None) -> int:
+def command(traces: tuple[str, ...], expression: str | None, as_json: bool, progress: bool | None) -> int:
     """Say what session wrote a trace, on what system, what is in it, what was lost or is damaged, and, where it has no
     packets, why and which command captures some.
     """
@@ -48,7 +52,7 @@ def command(traces: tuple[str, ...], as_json: bool, progress: bool | None) -> in
     for position, trace in enumerate(traces):
         try:
             with Progress("reading", wanted=progress) as show:
-                facts = describe_trace(trace, progress=show)
+                facts = describe_trace(trace, filter=expression, progress=show)
         except (EtwcapError, OSError) as error:
             codes.append(failures.tell(error))
             if len(traces) > 1:

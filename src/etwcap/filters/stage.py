@@ -24,8 +24,6 @@ class FilterStage:
         self._filter = chosen
         self._entry = np.empty(0, np.uint32)
         self._named = np.empty(0, np.uint32)
-        self.seen = 0
-        """packets that came"""
         self.left_out = 0
         """packets that did not match"""
 
@@ -47,10 +45,12 @@ class FilterStage:
             packets["process"] if self._filter.needs_process else None,
         )
         kept = int(np.count_nonzero(keep))
-        self.seen += len(keep)
         self.left_out += len(keep) - kept
+        if kept == len(keep):
+            return chunk
         self._tell_refused(packets["interface"][~keep])
-        return chunk if kept == len(keep) else dataclasses.replace(chunk, packets=packets.take(keep))
+        self._context.receipt.note("filter", "packets that the filter does not want were left out", len(keep) - kept)
+        return dataclasses.replace(chunk, packets=packets.take(keep))
 
     def finish(self) -> None:
         """Nothing is held."""

@@ -47,8 +47,15 @@ class Net:
 
     def __str__(self) -> str:
         kind = IPv4Address if self.version == 4 else IPv6Address
-        full = (1 << (32 if self.version == 4 else 128)) - 1
-        text = f"host {kind(self.address)}" if self.mask == full else f"net {kind(self.address)} mask {kind(self.mask)}"
+        width = 32 if self.version == 4 else 128
+        full = (1 << width) - 1
+        ending = (full ^ self.mask).bit_length()
+        if self.mask == full:
+            text = f"host {kind(self.address)}"
+        elif self.mask == full >> ending << ending:
+            text = f"net {kind(self.address)}/{width - ending}"
+        else:
+            text = f"net {kind(self.address)} mask {kind(self.mask)}"
         return _qualified(self.protocol or "", self.way, text)
 
 

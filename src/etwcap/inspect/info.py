@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etwcap.inspect.census import Census, InterfaceCount
+from etwcap.filters.compiled import Filter
+from etwcap.filters.stage import FilterStage
 from etwcap.native import backend
 from etwcap.packets import Chunk, Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
+from etwcap.pipeline.run import Staged
 from etwcap.providers.base import NetworkCard, TraceFacts
 from etwcap.providers.names import (
     NDIS_PACKET_CAPTURE,
@@ -159,17 +162,26 @@ class TraceInfo:
         return render(self, width)
 
 
-def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> TraceInfo:
+def describe_trace(
+    path: str | os.PathLike[str],
+    *,
+    filter: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TraceInfo:
     """Read an ETL, pcap or pcapng file once and tell what is in it; "-" is standard input.
 
-    ``progress`` is told (bytes done, bytes in all). Raises InputError where the file cannot be read and NotATraceError
-    where it is no trace; damage is no error, it stands in the result.
+    ``filter``: count only packets that match this expression of pcap-filter(7). ``progress`` is told (bytes done, bytes
+    in all). Raises FilterError for a filter that cannot be understood, InputError where the file cannot be read and
+    NotATraceError where it is no trace; damage is no error, it stands in the result.
     """
+    chosen = Filter(filter) if filter is not None else None
     context = Context()
     source = open_source(path, context, count_events=True)
     try:
         census = Census()
-        census.run(source, _Selection(context) if isinstance(source, EtlSource) else None, progress)
+        matching = FilterStage(context, chosen) if chosen is not None else None
+        packets = Staged(source, [matching]) if matching is not None else source
+        census.run(packets, _Selection(context) if isinstance(source, EtlSource) else None, progress)
         info = TraceInfo(os.fspath(path), source.describe(), census)
         info.interfaces = [
             InterfaceInfo(context.interfaces[number], count) for number, count in sorted(census.interfaces.items())
@@ -177,6 +189,8 @@ def describe_trace(path: str | os.PathLike[str], *, progress: Callable[[int, int
         info.notes = list(context.receipt.notes.values())
         if isinstance(source, EtlSource):
             _tell_trace(info, source)
+        if matching is not None and matching.left_out:
+            info.no_packets = None
     finally:
         source.close()
     return info

@@ -12,6 +12,8 @@ from typing import Any
 
 from etwcap._version import __version__
 from etwcap.errors import NothingToWriteError, OutputError, UsageError
+from etwcap.filters.compiled import Filter
+from etwcap.filters.stage import FilterStage
 from etwcap.native import backend
 from etwcap.packets import Context, Description, Receipt
 from etwcap.pipeline.choices import Choices, check_numbers, fixed_times, latest
@@ -61,6 +63,8 @@ class ConvertOptions:
     """put the inputs' SHA-256 into the section comment and the receipt"""
     evidence: tuple[str, ...] = ()
     """"comments": why a packet was changed, in its comment"""
+    filter: str | None = None
+    """only packets that match this expression of pcap-filter(7)"""
     start: str | None = None
     """only packets from this time on: ISO 8601 (UTC where it names no zone), "+30s" after the first packet, "-10m"
     before the last"""
@@ -132,6 +136,7 @@ def convert(
         raise UsageError("no input", hint="etwcap convert trace.etl")
     repairs = parse_repairs(options.repair)
     check_numbers(options.count, options.snap_length, options.anonymize)
+    chosen = Filter(options.filter) if options.filter is not None else None
     times = _times(inputs, options, repairs)
     context = Context()
     context.receipt.backend = backend()
@@ -154,8 +159,9 @@ def convert(
         files = _Files(inputs, context, kind, choices, named=output is not None, pieces=bool(rotation))
         sink = PieceSink(files.create, target, rotation, context) if rotation else files.create(target)
         selection = InterfaceSelection(context, options.interfaces) if options.interfaces else None
+        matching = FilterStage(context, chosen) if chosen is not None else None
         try:
-            flow = _flow(sources, context, options, repairs, selection, choices)
+            flow = _flow(sources, context, options, repairs, selection, choices, matching)
             pump(flow, sink, progress, lambda: choices.enough() or (isinstance(sink, PieceSink) and sink.enough))
             if sink.packets:
                 sink.finish()
@@ -167,7 +173,7 @@ def convert(
             raise
         path = None if target in STDOUT else Path(target)
         pieces = sink.names if isinstance(sink, PieceSink) else []
-        return _outcome(context, sources, sink, path, pieces, kind, options, selection, choices)
+        return _outcome(context, sources, sink, path, pieces, kind, options, selection, choices, matching)
 
 
 class _Files:
@@ -263,6 +269,7 @@ def _flow(
     repairs: frozenset[str],
     selection: InterfaceSelection | None,
     choices: Choices | None,
+    matching: FilterStage | None = None,
 ) -> Source:
     flows: list[Source] = []
     for source in sources:
@@ -278,6 +285,8 @@ def _flow(
     common: list[Stage] = [*choices.first] if choices is not None else []
     if selection is not None:
         common.append(selection)
+    if matching is not None:
+        common.append(matching)
     if choices is not None:
         common += choices.last
     if "comments" in options.evidence:
@@ -369,6 +378,7 @@ def _outcome(
     options: ConvertOptions,
     selection: InterfaceSelection | None,
     choices: Choices,
+    matching: FilterStage | None,
 ) -> Outcome:
     receipt = context.receipt
     damaged = any(description.damage_count for description in context.descriptions)
@@ -376,7 +386,7 @@ def _outcome(
     if not receipt.packets_written and "reader-gone" not in receipt.notes:
         sink.abort()
         if not damaged:
-            raise _nothing_to_write(sources, context, options, selection, choices)
+            raise _nothing_to_write(sources, context, options, selection, choices, matching)
         output = None
     interfaces = [
         {"name": i.name, "description": i.description, "link_type": i.link_type, "index": i.if_index, "tap": i.tap}
@@ -391,6 +401,7 @@ def _nothing_to_write(
     options: ConvertOptions,
     selection: InterfaceSelection | None,
     choices: Choices,
+    matching: FilterStage | None,
 ) -> NothingToWriteError:
     names = ", ".join(description.inputs[0].name for description in context.descriptions)
     if context.receipt.packets_read:
@@ -407,6 +418,13 @@ def _nothing_to_write(
                 f"no packet of {names} is on {' or '.join(options.interfaces)}",
                 cause=f"{context.receipt.packets_read:,} packet events on: {known}",
                 hint="name one of these with -i",
+            )
+        if matching is not None and matching.left_out:
+            reasons = [note.text for kind, note in context.receipt.notes.items() if kind.startswith("filter-")]
+            return NothingToWriteError(
+                f"no packet of {names} matches the filter",
+                cause="; ".join(reasons) or f"{options.filter}: none of {matching.left_out:,} packets",
+                hint="--explain-filter shows what a filter asks of a packet",
             )
         return NothingToWriteError(
             f"none of the {context.receipt.packets_read:,} packet events of {names} was kept",
