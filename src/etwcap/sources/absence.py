@@ -20,6 +20,8 @@ from etwcap.providers.names import (
 from etwcap.providers.pktmon import PktMonProvider
 from etwcap.sources.etl import EtlSource
 
+_FIRST_CAPTURE_BUILD = 20348
+"""Server 2022 (and Windows 11 after it): ``--capture`` took the place of ``--etw``."""
 _FIRST_PKTMON_BUILD = 19041
 """Windows 10 2004: since then pktmon captures whole packets into an ETL file by itself."""
 _KERNEL_TCP, _KERNEL_UDP = -1 - 0x06, -1 - 0x08
@@ -40,7 +42,13 @@ PKTMON_COMMAND = Command(
     "pktmon",
     r"pktmon start --capture --pkt-size 0 --file-name C:\t.etl",
     "pktmon stop",
-    "Windows 10 2004 and Server 2022 or later; whole packets, drops with their reasons",
+    "Windows 11 and Server 2022 or later; whole packets, drops with their reasons",
+)
+OLDER_PKTMON_COMMAND = Command(
+    "pktmon",
+    r"pktmon start --etw -p 0 --file-name C:\t.etl",
+    "pktmon stop",
+    "Windows 10 2004 to 22H2, whose pktmon calls it so; whole packets",
 )
 NETSH_COMMAND = Command(
     "netsh trace",
@@ -129,7 +137,11 @@ def why_no_packets(seen: Seen) -> NoPackets:
 
 
 def _commands(build: int) -> tuple[Command, ...]:
-    return (NETSH_COMMAND,) if 0 < build < _FIRST_PKTMON_BUILD else (PKTMON_COMMAND, NETSH_COMMAND)
+    return (NETSH_COMMAND,) if 0 < build < _FIRST_PKTMON_BUILD else (_pktmon_command(build), NETSH_COMMAND)
+
+
+def _pktmon_command(build: int) -> Command:
+    return OLDER_PKTMON_COMMAND if 0 < build < _FIRST_CAPTURE_BUILD else PKTMON_COMMAND
 
 
 def _reason(seen: Seen) -> tuple[str, str, tuple[Command, ...]]:
@@ -176,9 +188,9 @@ def _pktmon(seen: Seen) -> tuple[str, str, tuple[Command, ...]]:
     if passed or dropped:
         counted = f"{plural(passed, 'packet')} at the busiest point, {plural(dropped, 'drop')}"
         text = f"{what} Its counters say {counted}: packets were counted, but not logged (as --counters-only does)."
-        return "rundown-only", text + limit, (PKTMON_COMMAND,)
+        return "rundown-only", text + limit, (_pktmon_command(seen.build),)
     text = f"{what} Its counters are all zero: no packet passed while it ran, or none fitted its filter."
-    return "rundown-only", text + limit, (PKTMON_COMMAND,)
+    return "rundown-only", text + limit, (_pktmon_command(seen.build),)
 
 
 def _what_it_is(seen: Seen, told: dict[int, int]) -> str:
