@@ -85,52 +85,61 @@ class AddressMap:
     def _mapped(self, kind: bytes, addresses: Addresses, special: list[tuple[bytes, int, bool]]) -> Addresses:
         out = np.empty_like(addresses)
         for place in range(addresses.shape[1]):
-            before = np.ascontiguousarray(addresses[:, :place])
-            prefixes, number = _distinct(before)
-            bits = np.array([self._bits(kind, prefix.tobytes(), special) for prefix in prefixes], np.uint8)
-            out[:, place] = _flipped(addresses[:, place], bits.reshape(-1, 256)[number])
+            prefixes, number = _distinct(np.ascontiguousarray(addresses[:, :place]))
+            flips = self._flips(kind + bytes([place]), prefixes)
+            for network, length, stays in special:
+                rows = np.flatnonzero(_on_the_way(network, length, prefixes))
+                if len(rows):
+                    bits = np.unpackbits(flips[rows], axis=1)
+                    _hold(bits, network, length, place, stays)
+                    flips[rows] = np.packbits(bits, axis=1)
+            out[:, place] = _flipped(addresses[:, place], flips, number)
         return out
 
-    def _bits(self, kind: bytes, prefix: bytes, special: list[tuple[bytes, int, bool]]) -> NDArray[np.uint8]:
-        """For each node of the tree of the next byte (the root is 1) whether the bit below it is flipped."""
-        digest = hashlib.blake2s(prefix, key=self._key, person=kind + bytes([len(prefix)])).digest()
-        bits = np.unpackbits(np.frombuffer(digest, np.uint8))
-        done = 8 * len(prefix)
-        for network, length, stays in special:
-            if not _on_the_way(network, length, prefix):
-                continue
-            if length <= done:
-                if stays:
-                    bits[:] = 0
-                continue
-            node = 1
-            for depth in range(min(8, length - done)):
-                bits[node] = 0
-                node = node << 1 | network[len(prefix)] >> (7 - depth) & 1
-            if length - done < 8 and stays:
-                for depth in range(length - done, 8):
-                    below = depth - (length - done)
-                    bits[node << below : (node + 1) << below] = 0
-        return bits
+    def _flips(self, kind: bytes, prefixes: Addresses) -> NDArray[np.uint8]:
+        """A row of 32 bytes for each prefix: for each node of the tree of the next byte (the root is 1) a bit that
+        says whether the bit of the address below it is flipped."""
+        key, width = self._key, prefixes.shape[1]
+        data = prefixes.tobytes()
+        digests = [
+            hashlib.blake2s(data[at * width : (at + 1) * width], key=key, person=kind).digest()
+            for at in range(len(prefixes))
+        ]
+        return np.frombuffer(bytearray(b"".join(digests)), np.uint8).reshape(-1, 32)
 
 
-def _on_the_way(network: bytes, length: int, prefix: bytes) -> bool:
-    """Whether the prefix leads to the network, or lies in it."""
-    bits = min(length, 8 * len(prefix))
-    whole, rest = divmod(bits, 8)
-    if prefix[:whole] != network[:whole]:
-        return False
-    return rest == 0 or (prefix[whole] ^ network[whole]) >> (8 - rest) == 0
+def _hold(bits: NDArray[np.uint8], network: bytes, length: int, place: int, stays: bool) -> None:
+    """Clear, in rows of the next byte's nodes, those on the way to a network; and those below it, where it stays."""
+    left = length - 8 * place
+    if left <= 0:
+        if stays:
+            bits[:] = 0
+        return
+    node = 1
+    for depth in range(min(8, left)):
+        bits[:, node] = 0
+        node = node << 1 | network[place] >> (7 - depth) & 1
+    if left < 8 and stays:
+        for below in range(8 - left):
+            bits[:, node << below : (node + 1) << below] = 0
 
 
-def _flipped(values: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Each byte with its bits flipped as its row of ``bits`` (one for each node) says."""
-    rows = np.arange(len(values))
+def _on_the_way(network: bytes, length: int, prefixes: Addresses) -> NDArray[np.bool_]:
+    """Which prefixes lead to the network, or lie in it."""
+    whole, rest = divmod(min(length, 8 * prefixes.shape[1]), 8)
+    leads = _starts_with(prefixes, network[:whole])
+    if rest:
+        leads &= (prefixes[:, whole] ^ network[whole]) >> (8 - rest) == 0
+    return leads
+
+
+def _flipped(values: NDArray[np.uint8], flips: NDArray[np.uint8], number: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Each byte with its bits flipped as the row ``number`` of ``flips`` says."""
     node = np.ones(len(values), np.intp)
     out = np.zeros(len(values), np.intp)
     for depth in range(8):
         bit = values.astype(np.intp) >> (7 - depth) & 1
-        out = out << 1 | bit ^ bits[rows, node]
+        out = out << 1 | bit ^ (flips[number, node >> 3] >> (7 - (node & 7)).astype(np.uint8) & 1)
         node = node << 1 | bit
     return out.astype(np.uint8)
 
