@@ -27,7 +27,7 @@ from etwcap.synth.radiotap import Radio, read_radiotap
 from etwcap.synth.run import synthesize
 from frames import ACK, HOST, HOST_MAC, PSH, SERVER, TCP, Seen, framed, ip, tcp, traffic
 from made_captures import START, capture
-from pcapng_build import pcap
+from pcapng_build import interface, packet, pcap, section
 from roundtrip import packets_of, trip
 
 LOCAL = ("192.0.2.10", "2001:db8::10")
@@ -104,17 +104,17 @@ def test_checksums_of_sent_packets_are_left_open_and_no_others(tmp_path: Path) -
     seen = segments()
     path = write(tmp_path / "stream.pcap", [each.frame for each in seen])
     done = trip(path, tmp_path, SynthOptions(tap="ndiscap", offload=True, local=LOCAL))
-    for each, packet in zip(seen, done.back, strict=True):
+    for each, back in zip(seen, done.back, strict=True):
         if not each.sent:
-            assert packet.data == each.frame
+            assert back.data == each.frame
             continue
         length = len(each.frame) - 34
         words = struct.unpack(">4H", HOST.packed + SERVER.packed)
         total = sum(words) + TCP + length
         total = (total & 0xFFFF) + (total >> 16)
-        assert packet.data[24:26] == b"\0\0"
-        assert packet.data[50:52] == struct.pack(">H", total)
-        assert packet.data[:24] + packet.data[26:50] + packet.data[52:] == (
+        assert back.data[24:26] == b"\0\0"
+        assert back.data[50:52] == struct.pack(">H", total)
+        assert back.data[:24] + back.data[26:50] + back.data[52:] == (
             each.frame[:24] + each.frame[26:50] + each.frame[52:]
         )
 
@@ -402,3 +402,27 @@ def plain_records(data: bytes, buffer_size: int) -> Iterator[bytes]:
             size = int.from_bytes(data[at + 4 : at + 6] if long_header else data[at : at + 2], "little")
             yield data[at : at + size]
             at += size + -size % 8
+
+
+@pytest.mark.parametrize("tap", TAPS)
+def test_names_of_any_length_and_kind_fit_the_smallest_buffers(tap: str, tmp_path: Path) -> None:
+    frame = framed(ip(HOST, SERVER, TCP, tcp(1, 2, 3, 4, ACK)), sent=True).frame
+    names = [("x" * 3000).encode(), b"a\0b", "\U0001f980".encode() * 200, b"", b"\xff\xfe"]
+    blocks = [interface("<", 1, (2, name), (3, name)) for name in names]
+    rows = [packet("<", number, START // 1000 + number, frame) for number in range(len(names))]
+    path = tmp_path / "names.pcapng"
+    path.write_bytes(b"".join([section("<"), *blocks, *rows]))
+    layers = 16 if tap in ("ndiscap", "pktmon") else 1
+    done = trip(path, tmp_path, SynthOptions(tap=tap, buffer_size=4096, appearances=layers))
+    assert len(done.back) == len(names)
+    assert (done.exit_code, done.outcome is not None and done.outcome.exit_code) == (0, 0)
+
+
+def test_a_capture_of_too_many_interfaces_loses_the_packets_of_the_last(tmp_path: Path) -> None:
+    faces = 1003
+    rows = [packet("<", number, START // 1000 + number, bytes(60)) for number in range(faces)]
+    path = tmp_path / "many.pcapng"
+    path.write_bytes(b"".join([section("<"), *[interface("<", 1)] * faces, *rows]))
+    done = trip(path, tmp_path, SynthOptions(tap="ndiscap"))
+    assert done.notes["interfaces"] == 3
+    assert len(done.back) == 1000

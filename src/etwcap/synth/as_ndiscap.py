@@ -98,7 +98,7 @@ class NdisCapTap(Tap):
                 payload = payloads.build_layer(adapter.if_index, lower, NDIS_MEDIA[adapter.link_type])
                 yield SideEvent(EventId.LAYER_ATTACHED, payload, _LAYER_KEYWORD, 5)
                 if layer:
-                    names.append((lower, f"{adapter.alias}-{layer_title(layer - 1)}-0000"))
+                    names.append((lower, layer_title(layer - 1)))
             yield SideEvent(
                 EventId.SOURCE_INFO, payloads.build_source_info(adapter.if_index, adapter.alias, names, _SOURCE_NDIS)
             )

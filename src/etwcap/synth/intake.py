@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from etwcap.packets import Chunk, Context, PacketTable
 from etwcap.packets.linktypes import ETHERNET, IEEE802_11, IEEE802_11_RADIOTAP, IPV4, IPV6, RAW_IP, title
 from etwcap.synth.headers import Bytes, Headers, read_headers
-from etwcap.synth.machine import Adapter, adapter_of
+from etwcap.synth.machine import MOST_ADAPTERS, Adapter, adapter_of
 from etwcap.synth.sides import Sides
 
 _NULL, _RAW_BSD, _RAW_OTHER, _LOOP, _SLL, _SLL2 = 0, 12, 14, 108, 113, 276
@@ -68,6 +68,10 @@ class Intake:
         if becomes is None or becomes not in self._link_types:
             text = f"packets of link type {title(link)} cannot be held by {self._tap}: left out"
             self._context.receipt.note(f"link-type-{link}", text, rows)
+            return _UNSPECIFIED
+        if number not in self._of_interface and len(self.adapters) == MOST_ADAPTERS:
+            text = f"packets are on more than {MOST_ADAPTERS:,} interfaces: left out"
+            self._context.receipt.note("interfaces", text, rows)
             return _UNSPECIFIED
         if number not in self._of_interface:
             self._of_interface[number] = len(self.adapters)

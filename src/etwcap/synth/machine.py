@@ -16,6 +16,8 @@ FIRST_IF_INDEX = 6
 IF_INDEX_STEP = 20
 """from one adapter to the next; the numbers between are its filter layers"""
 COMPUTER_NAME = "SYNTH-PC"
+MOST_ADAPTERS = 1000
+_LONGEST_NAME, _MOST_ADDRESSES = 128, 16
 
 _KINDS = {
     ETHERNET: ("Ethernet", "Made-up Gigabit Adapter", build_facts.IF_TYPE_ETHERNET, 14, 1_000_000_000),
@@ -87,16 +89,21 @@ def adapter_of(number: int, interface: Interface, link_type: int, taken: Sequenc
     """The adapter that stands for an interface of the capture, keeping its name, MAC, speed and addresses."""
     kind, description, _, _, speed = _KINDS[link_type]
     alike = sum(adapter.link_type == link_type for adapter in taken)
-    alias = interface.name or (f"{kind} {alike + 1}" if alike else kind)
+    alias = _short(interface.name) or (f"{kind} {alike + 1}" if alike else kind)
     return Adapter(
         link_type,
         FIRST_IF_INDEX + IF_INDEX_STEP * number,
         alias,
-        interface.description or (f"{description} #{alike + 1}" if alike else description),
+        _short(interface.description) or (f"{description} #{alike + 1}" if alike else description),
         interface.mac if len(interface.mac) == 6 else bytes([2, 0x5A, 0, 0, number >> 8 & 0xFF, number & 0xFF]),
         interface.speed if 0 < interface.speed < 2**63 else speed,
-        (*(str(four.ip) for four in interface.ipv4), *(str(six.ip) for six in interface.ipv6)),
+        (*(str(four.ip) for four in interface.ipv4), *(str(six.ip) for six in interface.ipv6))[:_MOST_ADDRESSES],
     )
+
+
+def _short(text: str) -> str:
+    """A name of a length that Windows has, too, without the NUL that would end it."""
+    return text.replace("\0", "")[:_LONGEST_NAME]
 
 
 def facts_at_start() -> Iterator[tuple[int, bytes]]:
