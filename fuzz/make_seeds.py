@@ -1,6 +1,7 @@
 """Makes the inputs that fuzzing starts from: ``python fuzz/make_seeds.py`` rewrites fuzz/seeds.
 
-A seed is what a target takes: one byte (capfile: two) that chooses how it is read, then the file.
+A seed is what a target takes: one byte (capfile: two; headers: link type and room) that chooses how it is read, then
+the file or packet.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from etwcap.native.xpress_encode import xpress_encode
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+import header_frames  # noqa: E402
 import pcapng_build  # noqa: E402
 
 PROVIDER = uuid.UUID("4d4f80d9-c8bd-4d73-bb5b-19c90402c5ac")
@@ -82,8 +84,23 @@ def xpress_seeds() -> dict[str, bytes]:
     return {"text": b"\x20" + xpress_encode(text), "zeros": b"\x80" + xpress_encode(bytes(9000))}
 
 
+def headers_seeds() -> dict[str, bytes]:
+    made = [header_frames.neighbor_question(), header_frames.router_advertisement(), header_frames.listener_report()]
+    made += [header_frames.unreachable(), header_frames.redirect(), header_frames.dhcp_answer()]
+    made += [
+        header_frames.recorded_route(),
+        header_frames.routed6(),
+        *header_frames.tunnels(),
+        *header_frames.framings(),
+    ]
+    packets = [(1, frame) for frame in made] + [(105, frame) for frame in header_frames.wifi_frames()]
+    packets.append((252, header_frames.upper_pdu()))
+    return {f"{number:02d}": link.to_bytes(2, "big") + b"\xff" + data for number, (link, data) in enumerate(packets)}
+
+
 def main() -> None:
-    for target, seeds in {"etl": etl_seeds(), "capfile": capfile_seeds(), "xpress": xpress_seeds()}.items():
+    targets = {"etl": etl_seeds(), "capfile": capfile_seeds(), "headers": headers_seeds(), "xpress": xpress_seeds()}
+    for target, seeds in targets.items():
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in seeds.items():
