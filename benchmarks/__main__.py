@@ -12,7 +12,7 @@ from benchmarks import cases
 from benchmarks.table import report
 
 QUICK = 1 / 50
-CASES = ("full", "small", "pktmon", "file", "help", "memory")
+CASES = ("full", "small", "pktmon", "filter", "file", "help", "memory")
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -54,6 +54,7 @@ def main() -> int:
             ("full", cases.full_frames),
             ("small", cases.small_frames),
             ("pktmon", cases.pktmon),
+            ("filter", cases.filters),
             ("file", cases.small_file),
             ("help", cases.starting),
         ):

@@ -171,6 +171,34 @@ def small_file(bench: Bench) -> list[Result]:
     return [result]
 
 
+TEN_TERMS = (
+    "host 10.1.2.3 or host 10.1.2.4 or port 53 or port 443 or udp portrange 6000-6010 or arp or icmp or "
+    "net 172.16.0.0/12 or tcp[tcpflags] & tcp-rst != 0 or ip6 host 2001:db8::99"
+)
+
+
+def filters(bench: Bench) -> list[Result]:
+    """5 million small packets of a pcap file through a filter, beside tcpdump."""
+    path, items = bench.make("filter", "mixed", count=bench.sized(5_000_000))
+    results = []
+    for expression, name, wanted in (("tcp port 443", "tcp port 443", 3.0), (TEN_TERMS, "ten terms", 1.5)):
+        bench.say(f"measuring the filter: {name}")
+        ours = bench.convert(path, "--filter", expression, to=str(bench.folder / "out.pcap"))
+        tcpdump = shutil.which("tcpdump")
+        if tcpdump is None:
+            result = Result(f"filter: {name}", repeat(ours, bench.rounds), items, path.stat().st_size)
+            result.notes.append("tcpdump is not installed")
+        else:
+            theirs = [tcpdump, "-r", str(path), "-w", str(bench.copy), expression]
+            against = compare(ours, theirs, bench.rounds, bench.clean)
+            result = Result(f"filter: {name}", against.ours, items, path.stat().st_size)
+            result.notes.append(f"tcpdump -w: {against.theirs.wall:.3f} s ({against.wall_ratio:.2f} x its time)")
+        result.goals.append(_rate_goal(result, wanted))
+        results.append(result)
+    _remove(path)
+    return results
+
+
 def starting(bench: Bench) -> list[Result]:
     """Help against a Python that does nothing."""
     bench.say("measuring etwcap --help")

@@ -6,6 +6,7 @@ Prints the number of packet events. Nothing here runs Python once per record.
 from __future__ import annotations
 
 import itertools
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,23 @@ from etwcap.etl.build import event_record
 from etwcap.etl.build_bulk import RecordRun
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.providers import ndiscap_build, ndiscap_layout, pktmon_build, pktmon_layout
-from frames import traffic
+from frames import (
+    GATEWAY_MAC,
+    HOST,
+    HOST6,
+    HOST_MAC,
+    IPV4,
+    IPV6,
+    SERVER,
+    SERVER6,
+    TCP,
+    UDP,
+    ethernet,
+    ip,
+    tcp,
+    traffic,
+    udp,
+)
 from pktmon_machine import LAST_BUILD_WITH_STABLE_IDS, STACKS, WIRED, PktMonTrace, pktmon_settings
 from traces import packets, pktmon_trace
 
@@ -148,11 +165,31 @@ def _shares(copies: int, run: RecordRun, processors: int) -> list[tuple[int, int
     return [(min(batch, each - first), first, cpu) for first, cpu in itertools.product(firsts, range(processors))]
 
 
+def mixed(path: Path, *, count: int) -> int:
+    """A pcap file of 100-byte frames: TCP and UDP over both versions of IP, on 20 pairs of ports, one of them 443."""
+    ports = [443, *range(8000, 8004)]
+    bodies = [
+        ip(source, target, protocol, body)
+        for source, target in ((HOST, SERVER), (HOST6, SERVER6))
+        for port in ports
+        for protocol, body in ((TCP, tcp(51000, port, 1, 1, 16, bytes(26))), (UDP, udp(51000, port, bytes(26))))
+    ]
+    made = [ethernet(HOST_MAC, GATEWAY_MAC, IPV4 if body[0] >> 4 == 4 else IPV6, body) for body in bodies]
+    packed = b"".join(struct.pack("<IIII", 1, 0, 100, 100) + frame[:100].ljust(100, b"\0") for frame in made)
+    batch = packed * 1000
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))
+        for _ in range(max(1, count // (1000 * len(made)))):
+            file.write(batch)
+    return max(1, count // (1000 * len(made))) * 1000 * len(made)
+
+
 MAKERS: dict[str, Callable[..., int]] = {
     "ndiscap": ndiscap,
     "pktmon": pktmon,
     "many_processors": many_processors,
     "small": small,
+    "mixed": mixed,
 }
 
 

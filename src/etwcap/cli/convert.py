@@ -32,7 +32,7 @@ Examples:
   etwcap convert trace.etl -w out.pcap --ethernet
   etwcap convert *.etl -w all.pcapng           merges in time
   etwcap convert trace.etl -w - | tshark -r -
-  etwcap convert trace.etl -w web.pcapng tcp port 443 and not host 192.0.2.1
+  etwcap convert trace.etl -w web.pcapng tcp port 80 and not host 203.0.113.1
   etwcap convert trace.etl --start 2024-01-17T21:20 --end +10m
   etwcap convert trace.etl -C 100              pieces of 100 MB: trace.pcapng, trace.pcapng1 …
   etwcap convert trace.etl --strip-payload --anonymize @key.txt -w share.pcapng
