@@ -120,3 +120,4 @@ def test_explaining_shows_tree_program_and_what_a_tap_is_told(here: Path) -> Non
     assert "     1 jeq_k 0x806, 5, 2" in lines
     assert lines[-3:] == ["told to pktmon", "  EtherType 0x0800", "then the whole filter"]
     assert etwcap("convert", "--explain-filter", cwd=here).returncode == 2
+    assert etwcap("convert", "in.pcap", "--tap", "pktmon", cwd=here).returncode == 2

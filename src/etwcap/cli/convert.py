@@ -206,6 +206,8 @@ def command(
     if explain:
         explain_filter(words, expression, tap)
         return 0
+    if tap is not None:
+        raise UsageError("--tap only explains a filter", cause=f"--tap {tap}", hint="add --explain-filter")
     inputs, output, wanted = sort_words(words, output)
     if wanted and expression is not None:
         raise UsageError(
