@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from etwcap.inspect.census import Census, InterfaceCount
 from etwcap.filters.compiled import Filter
 from etwcap.filters.stage import FilterStage
+from etwcap.inspect.census import Census, InterfaceCount
 from etwcap.native import backend
 from etwcap.packets import Chunk, Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
