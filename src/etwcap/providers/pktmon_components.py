@@ -158,6 +158,8 @@ class ComponentTree:
         self.driver_load_error = 0
         """NTSTATUS of event 10; 0 = none"""
         self._places: dict[tuple[int, int], Place] | None = None
+        self._members: dict[int, list[Component]] | None = None
+        self._adapters: dict[int, Component] | None = None
 
     def learn(self, event_id: int, payload: bytes) -> bool:
         """Take in one event other than a packet; the same one may come again.
@@ -176,7 +178,7 @@ class ComponentTree:
                 self.components[identity] = component
         except (struct.error, ValueError):
             return False
-        self._places = None
+        self._places = self._members = self._adapters = None
         return True
 
     def _learn_component(self, component: Component, event_id: int, payload: bytes) -> None:
@@ -231,13 +233,21 @@ class ComponentTree:
 
     def adapter_component(self, if_index: int) -> Component | None:
         """The Miniport with that interface index, or another adapter component that has it."""
-        adapters = [c for c in self.components.values() if c.type in _ADAPTERS]
-        found = [c for c in adapters if c.properties.get(Property.IF_INDEX) == if_index]
-        return min(found, key=lambda c: _ADAPTERS.index(ComponentType(c.type)), default=None)
+        if self._adapters is None:
+            self._adapters = {}
+            known = [c for c in self.components.values() if c.type in _ADAPTERS]
+            for component in sorted(known, key=lambda c: _ADAPTERS.index(ComponentType(c.type))):
+                self._adapters.setdefault(component.properties.get(Property.IF_INDEX, -1), component)
+        return self._adapters.get(if_index)
 
     def addresses(self, if_index: int) -> list[IPv4Address | IPv6Address]:
         """The IP addresses that components of that adapter name, without a prefix length."""
-        found = [address for c in self.components.values() if c.adapter == if_index for address in c.addresses]
+        if self._members is None:
+            self._members = {}
+            for component in self.components.values():
+                if component.addresses and component.adapter is not None:
+                    self._members.setdefault(component.adapter, []).append(component)
+        found = [address for component in self._members.get(if_index, ()) for address in component.addresses]
         return [address for address in dict.fromkeys(found) if not address.is_unspecified]
 
     def filter_text(self) -> str:

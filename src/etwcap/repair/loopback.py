@@ -23,9 +23,11 @@ MOST_WAITING: Final = 1 << 18
 """First sightings that are remembered at most."""
 
 _TAP: Final = "wfp"
-_FIRST_BYTES: Final = np.dtype([("version", "u1"), ("skipped", "V15"), ("destination4", "u1"), ("skipped2", "V7"),
-                                ("destination6", "u1")])  # fmt: skip
-"""Of an IP header: the version, and the first byte of the destination in IPv4 and in IPv6."""
+_BYTE: Final = np.dtype("u1")
+_IPV4_HEADER: Final = 20
+_IPV6_HEADER: Final = 40
+_DESTINATION_IPV4: Final = 16
+_DESTINATION_IPV6: Final = 24
 
 
 class LoopbackStage:
@@ -67,12 +69,16 @@ class LoopbackStage:
         offset, captured = packets["offset"][rows], packets["captured"][rows]
         links = np.full(len(rows), 101, np.uint16)
         key = packet_keys(buffer, offset, captured, packets["original"][rows], links)
-        readable = captured >= _FIRST_BYTES.itemsize
-        head = gather_rows(buffer, offset[readable], _FIRST_BYTES)
-        ipv4 = head["version"] >> 4 == 4
-        many = np.where(ipv4, head["destination4"] >= 224, head["destination6"] == 0xFF)
-        key[~readable] = 0
-        key[np.flatnonzero(readable)[many]] = 0
+        whole = np.flatnonzero(captured >= _IPV4_HEADER)
+        ipv6 = np.zeros(len(rows), np.bool_)
+        ipv6[whole] = gather_rows(buffer, offset[whole], _BYTE) >> 4 != 4
+        cut = captured < np.where(ipv6, _IPV6_HEADER, _IPV4_HEADER)
+        readable = np.flatnonzero(~cut)
+        place = offset[readable] + np.where(ipv6[readable], _DESTINATION_IPV6, _DESTINATION_IPV4)
+        first = gather_rows(buffer, place, _BYTE)
+        many = np.where(ipv6[readable], first == 0xFF, first >= 224)
+        key[cut] = 0
+        key[readable[many]] = 0
         return key
 
     def _second(self, key: NDArray[np.uint64], packets: PacketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
