@@ -250,6 +250,13 @@ def test_second_sighting_of_loopback_traffic_is_left_out(backend: str) -> None:
     assert context.receipt.notes["loopback"].count == 3
 
 
+def test_messages_of_a_few_bytes_are_paired_too(backend: str) -> None:
+    feed = Feed()
+    for sent in (True, False):
+        add(feed, b"\1\2\3\4", source=HERE4, destination=HERE4, sent=sent, time=int(not sent))
+    assert kept([feed])[0] == [2]
+
+
 def test_equal_packets_pair_one_to_one(backend: str) -> None:
     feed = Feed()
     for number, sent in enumerate((True, True, False, True, False, False, False)):
