@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ class SideEvent(NamedTuple):
     level: int = 4
 
 
-class Tap:
+class Tap(ABC):
     """Base of the taps: one sighting of each packet, cut to what a record holds."""
 
     name = ""
@@ -90,9 +91,9 @@ class Tap:
         """One row per report of a packet, its time and place set; of equal times the earlier packet's stands first."""
         return chunk.packets
 
+    @abstractmethod
     def events(self, chunk: Chunk, pool: Pool) -> Events:
         """The events of sightings (``chunk.packets``), whose bytes and own payload parts lie in the pool."""
-        raise NotImplementedError
 
     def beginning(self) -> Iterator[SideEvent]:
         """Events before the first packet."""
