@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.packets.addresses import AddressBook
 from etwcap.packets.facts import Description
 from etwcap.packets.interfaces import Interfaces
 from etwcap.packets.table import PacketTable
+from etwcap.packets.words import safe_text
 
 
 class Point(NamedTuple):
@@ -63,7 +65,8 @@ class TextPool:
         self._known: dict[str, int] = {}
 
     def add(self, text: str) -> int:
-        """The number of the text."""
+        """The number of the text; what could steer a terminal is escaped in it, lines stay."""
+        text = safe_text(text, "\n")
         number = self._known.get(text)
         if number is None:
             number = self._known[text] = len(self.texts)
@@ -78,6 +81,8 @@ class Context:
         self.interfaces = Interfaces()
         self.points: list[Point] = []
         self._points: dict[tuple[int, int, str], int] = {}
+        self.addresses = AddressBook()
+        """addresses of the captured machine and those it knew, where a tap read its tables; grows on the way"""
         self.comments = TextPool()
         self.receipt = Receipt()
         self.descriptions: list[Description] = []

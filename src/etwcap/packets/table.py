@@ -127,6 +127,9 @@ class PacketTable(Table):
             np.int64, 0, "pcapng options carried through: little-endian TLVs in Chunk.buffer, no end"
         ),
         "options_length": Column(np.uint32, 0, "their length, a multiple of 4"),
+        "raw_record": Column(
+            np.int64, 0, "64-byte header of a raw socket's record (rawsocket_layout) in Chunk.buffer; 0 = none"
+        ),
     }
 
 
