@@ -16,8 +16,8 @@ from etwcap.etl.build_schema import event_schema, provider_traits, tracelogging_
 from etwcap.etl.layout import EVENT_METADATA
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.inspect.info import TraceInfo, describe_trace
-from etwcap.inspect.text import duration, iso, labelled, octets, safe_text, shorten, table
-from etwcap.packets.words import plural
+from etwcap.inspect.text import duration, iso, labelled, octets, shorten, table
+from etwcap.packets.words import plural, safe_text
 from etwcap.providers import pktmon_build
 from etwcap.providers.names import CLR_PROVIDERS, PACKET_PROVIDERS, PKTMON
 from traces import START_NS, header_only_trace, kernel_trace, ndiscap_trace, pktmon_trace

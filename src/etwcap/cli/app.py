@@ -12,6 +12,7 @@ import click
 
 from etwcap._version import __version__
 from etwcap.cli import failures
+from etwcap.cli.signals import raise_on_signals
 from etwcap.cli.words import shell_words
 
 COMPLETION_VARIABLE = "_ETWCAP_COMPLETE"
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from etwcap.cli.completion import answer
 
             return answer(app, instruction)
-        return run(shell_words(sys.argv[1:]) if arguments is None else arguments)
+        if arguments is not None:
+            return run(arguments)
+        raise_on_signals()
+        return run(shell_words(sys.argv[1:]))
     except BaseException as error:
         return failures.report(error)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import click
 
+from etwcap.cli.signals import Terminated
 from etwcap.errors import EtwcapError, UsageError
 
 INTERRUPTED = 130
@@ -37,6 +38,8 @@ def lines_of(error: BaseException) -> tuple[list[str], int] | None:
         return [error.format_message().replace("\n", " "), f"hint: {command} --help"], UsageError.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return ["interrupted"], INTERRUPTED
+    if isinstance(error, Terminated):
+        return [str(error)], error.exit_code
     if isinstance(error, MemoryError):
         return ["out of memory"], 1
     if isinstance(error, OSError):

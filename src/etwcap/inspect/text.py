@@ -9,12 +9,6 @@ from etwcap.etl.values import UtcTime
 from etwcap.packets.words import plural
 
 
-def safe_text(text: str) -> str:
-    """A name from a file with everything escaped that could steer a terminal: control, format and lone surrogate
-    characters."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def utc(time: int) -> str:
     """``2021-06-03 13:49:55.6187930`` of ns since 1970 UTC."""
     return str(UtcTime(time))

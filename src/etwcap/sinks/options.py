@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+from etwcap.packets.words import safe_text
+
 END = bytes(4)
 """opt_endofopt"""
 LONGEST = 0xFFFF
@@ -18,8 +20,11 @@ def option(code: int, value: bytes) -> bytes:
 
 
 def text_option(code: int, text: str) -> bytes:
-    """An option of UTF-8 text, cut at a character where it is too long; nothing for an empty text."""
-    data = text.encode("utf-8", "replace")
+    """An option of UTF-8 text, cut at a character where it is too long; nothing for an empty text.
+
+    Names come from traces, and readers print them: what could steer a terminal is escaped; lines of a comment stay.
+    """
+    data = safe_text(text, "\n" if code == COMMENT else "").encode("utf-8", "replace")
     if len(data) > LONGEST:
         data = data[:LONGEST].decode("utf-8", "ignore").encode()
     return option(code, data) if data else b""
