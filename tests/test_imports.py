@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "etwcap"
 ROOMS = (
     "__init__",
     "cli",
+    "taps",
     "inspect",
     "synth",
     "pipeline",
@@ -27,6 +28,7 @@ ROOMS = (
     "providers",
     "etl",
     "packets",
+    "windows",
     "native",
 )
 """From the top down; ``errors`` and ``_version`` lie below all of them, ``__main__`` above."""
