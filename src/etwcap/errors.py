@@ -8,6 +8,7 @@
     │   └── MixedLinkTypesError       1   a pcap file has one link type, the packets have several
     ├── NothingToWriteError           3   the input is intact, but no packet is left to write
     ├── NativeCoreError               1   ETWCAP_NATIVE=1 and the library is missing or unfit
+    ├── WindowsCallError              1   a call of Windows failed (rights, machine: also one of the next two)
     ├── RightsError                   5   administrator rights are missing
     └── NotHereError                  6   this machine cannot do it (OS, driver, API)
 
@@ -71,6 +72,16 @@ class NothingToWriteError(EtwcapError):
 
 class NativeCoreError(EtwcapError):
     """The native core was demanded and is missing or unfit."""
+
+
+class WindowsCallError(EtwcapError):
+    """A call of Windows failed: ``function``, ``code`` (Win32 or Winsock number, HRESULT, NTSTATUS), what it means."""
+
+    def __init__(self, function: str, code: int, *, what: str = "", means: str = "", hint: str = "") -> None:
+        said = f"{function}: {means or f'error {code}'}"
+        super().__init__(what or said, cause=said if what else "", hint=hint)
+        self.function = function
+        self.code = code
 
 
 class RightsError(EtwcapError):
