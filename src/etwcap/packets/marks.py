@@ -31,3 +31,14 @@ class Mark(enum.IntFlag):
     HEADER_DECODED = 1 << 10
     """The IP header was made from fields of the event (WFP): what they do not tell (TTL, id, TOS) is not the
     packet's."""
+    IPV6_REBUILT = 1 << 16
+    """The IPv6 header was left out by a raw socket and has been rebuilt; traffic class and flow label are 0 and the
+    hop limit is a default where they were not told."""
+    NEXT_HEADER_INFERRED = 1 << 17
+    """The Next Header was inferred from the data."""
+    NEXT_HEADER_UNKNOWN = 1 << 18
+    """The Next Header could not be told: 255 stands there."""
+    DESTINATION_INFERRED = 1 << 19
+    """The destination was inferred from checksums and context."""
+    DESTINATION_UNKNOWN = 1 << 20
+    """The destination could not be told: :: stands there."""
