@@ -162,7 +162,7 @@ def test_an_input_is_never_damaged_whatever_name_the_output_has(here: Path, way:
         output.symlink_to(trace)
     elif way == "hardlink":
         output.hardlink_to(trace)
-    words = ["-w", here / "new.pcapng", "--receipt", trace] if way == "receipt" else ["-w", output]
+    words: list[str | Path] = ["-w", here / "new.pcapng", "--receipt", trace] if way == "receipt" else ["-w", output]
     done = etwcap("convert", trace, *words)
     assert done.returncode in (1, 2)
     assert trace.read_bytes() == before
