@@ -42,3 +42,5 @@ class Mark(enum.IntFlag):
     """The destination was inferred from checksums and context."""
     DESTINATION_UNKNOWN = 1 << 20
     """The destination could not be told: :: stands there."""
+    MOVED = 1 << 21
+    """Moved behind the packet that it answers, or behind an earlier one of its sender (repair ``order``)."""

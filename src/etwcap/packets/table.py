@@ -123,6 +123,7 @@ class PacketTable(Table):
         "drop_location": Column(np.uint32, 0, "DropLocation of the first report"),
         "comment": Column(np.int32, -1, "index in Context.comments; -1 = none"),
         "flow": Column(np.uint64, 0, "flow handle of the Windows Filtering Platform; 0 = none"),
+        "moved": Column(np.uint32, 0, "ns that the repair of the order added to the time"),
         "options_offset": Column(
             np.int64, 0, "pcapng options carried through: little-endian TLVs in Chunk.buffer, no end"
         ),
