@@ -252,7 +252,7 @@ def test_a_damaged_buffer_header_costs_that_buffer_only(tmp_path: Path) -> None:
         assert found.facts.losses.sequence_gaps == 1
 
 
-def test_a_record_size_that_cannot_be_ends_its_buffer_and_is_named(tmp_path: Path) -> None:
+def test_a_record_size_that_cannot_be_costs_that_record_only_and_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trace.etl"
     kind = LogfileSettings(buffer_size=2048)
     with EtlWriter(path, kind) as trace:
@@ -262,17 +262,38 @@ def test_a_record_size_that_cannot_be_ends_its_buffer_and_is_named(tmp_path: Pat
     row = whole.records[20]
     at = int(whole.table.buffers["offset"][row["buffer"]]) + int(row["position"])
     image = bytearray(path.read_bytes())
-    for size, issue in ((3, RECORD_SIZE), (0xFFFF, RECORD_SIZE)):
+    for size in (3, 0xFFFF, int(row["size"]) + 24):
         image[at : at + 2] = struct.pack("<H", size)
         path.write_bytes(image)
         found = both(path)
-        assert found.issues == [(issue, int(row["buffer"]), int(row["position"]))]
-        assert len(found.data) == len(whole.data) - sum(
-            1 for other in whole.records if other["buffer"] == row["buffer"] and other["position"] >= row["position"]
-        )
+        assert found.issues == [(RECORD_SIZE, int(row["buffer"]), int(row["position"]))]
+        assert found.data == [*whole.data[:20], *whole.data[21:]]
     image[at : at + 4] = bytes(4)
     path.write_bytes(image)
-    assert [kind for kind, _, _ in both(path).issues] == [MARKER]
+    found = both(path)
+    assert [kind for kind, _, _ in found.issues] == [MARKER]
+    assert found.data == [*whole.data[:20], *whole.data[21:]]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_records_behind_damage_are_not_trusted_unless_they_lead_to_the_end_of_the_buffer(
+    tmp_path: Path, compressed: bool
+) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x4000, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        trace.add(0, event(kind.raw0 + 5, 1))
+        # what lies in a payload is no record, even if it is one that a transfer of a trace carries
+        hidden = b"".join(event(kind.raw0 + number, 77) for number in range(6, 9))
+        broken = bytearray(event(kind.raw0 + 6, 2, bytes(3) + hidden + bytes(8)))
+        broken[:2] = struct.pack("<H", 90)
+        trace.add(0, bytes(broken))
+        trace.add(0, event(kind.raw0 + 9, 3))
+        trace.add(0, event(kind.raw0 + 1, 4))  # its time goes back: no chain leads through it
+    found = both(path)
+    assert 77 not in found.records["process"].tolist()
+    assert found.records["process"].tolist().count(4) <= 1
+    assert found.issues
 
 
 @settings(deadline=None, max_examples=150)

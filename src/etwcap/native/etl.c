@@ -9,6 +9,7 @@
 #define FLAG_COMPRESSED 0x0040u
 #define PEEK 8u
 #define NO_RUN SIZE_MAX
+#define NOWHERE UINT32_MAX
 #define HASH_SIZE 16384u
 
 typedef struct chain {
@@ -28,6 +29,9 @@ typedef struct chain {
     uint32_t stride;
     int64_t sequence, file_offset; /* of the current buffer */
     int64_t last_raw;
+    int64_t low;      /* raw time of the last record taken from the current buffer; INT64_MIN: none yet */
+    uint32_t resume;  /* where its records go on certainly after damage; 0: not sought yet, NOWHERE: nowhere */
+    uint32_t skip_to; /* bytes before this are passed over */
     ec_xpress xpress;
     size_t input_start, input_fill; /* in the chain's input window */
     uint32_t history_size;
@@ -295,6 +299,8 @@ static void next_buffer(ec_etl *e, chain *c)
     c->total = b->filled - HEADER;
     c->source = b->offset + HEADER;
     c->source_end = b->offset + b->size;
+    c->low = INT64_MIN;
+    c->resume = c->skip_to = 0;
     c->history_size = 0;
     c->input_start = c->input_fill = 0;
     ec_xpress_start(&c->xpress);
@@ -317,11 +323,38 @@ static void abandon(chain *c)
     c->source = c->source_end;
 }
 
+/* Where records certainly go on behind the damage at `from` (payload offset); NOWHERE if that is not certain. What goes on there
+ * leads to the buffer's end, so a buffer is searched once at most. */
+static uint32_t resume_behind(ec_etl *e, chain *c, uint32_t from)
+{
+    const ec_etl_buffer *b = e->o.buffers + c->buffer;
+    if (c->resume == 0)
+        c->resume = c->total == b->filled - HEADER ? ec_etl_resume(e->o.handle, b, from, c->low) : NOWHERE;
+    return c->resume;
+}
+
+/* Passes over what lies before skip_to. Returns 0 when the arena has no place now. */
+static int skip(ec_etl *e, chain *c, int may_take)
+{
+    while (c->consumed < c->skip_to && c->consumed < c->total) {
+        const uint32_t want = c->skip_to - c->consumed;
+        const size_t have = c->fill - c->start;
+        const uint32_t step = have < want ? (uint32_t)have : want;
+        c->start += step;
+        c->consumed += step;
+        if (step == 0 && !bring(e, c, PEEK, may_take))
+            return 0;
+    }
+    return 1;
+}
+
 /* Finds the chain's next record and puts it into head. Returns 0 when the arena has no place now. */
 static int prime(ec_etl *e, chain *c, int may_take)
 {
     c->live = 0;
     for (;;) {
+        if (!skip(e, c, may_take))
+            return 0;
         const uint32_t left = c->total - c->consumed;
         if (left < PEEK) {
             if (c->next == c->end) {
@@ -332,7 +365,7 @@ static int prime(ec_etl *e, chain *c, int may_take)
             continue;
         }
         const uint8_t *guid;
-        size_t have = c->fill - c->start;
+        const size_t have = c->fill - c->start;
         enum ec_parse got =
             ec_etl_parse(e->o.arena + c->start, have, left, c->last_raw, &c->head, &guid, &c->stride);
         if (got == EC_PARSE_SHORT) {
@@ -341,7 +374,24 @@ static int prime(ec_etl *e, chain *c, int may_take)
             continue; /* total may have shrunk; parse again */
         }
         const uint32_t position = HEADER + c->consumed;
-        if (got == EC_PARSE_OK || got == EC_PARSE_TYPE || (got == EC_PARSE_SIZE && c->stride >= 8)) {
+        const int sized = got == EC_PARSE_OK || got == EC_PARSE_TYPE || (got == EC_PARSE_SIZE && c->stride >= 8);
+        if (sized && left - c->stride >= PEEK) {
+            /* a size that leads to no record is not believed before it is known where records go on */
+            if (have < c->stride + PEEK && c->produced < c->total) {
+                if (!bring(e, c, c->stride + PEEK, may_take))
+                    return 0;
+                continue;
+            }
+            if (!ec_etl_may_begin(e->o.arena + c->start + c->stride, left - c->stride)) {
+                const uint32_t next = resume_behind(e, c, c->consumed + 8);
+                if (next < c->consumed + c->stride) {
+                    report(e, EC_ISSUE_RECORD_SIZE, c->buffer, position, next - c->consumed);
+                    c->skip_to = next;
+                    continue;
+                }
+            }
+        }
+        if (sized) {
             if (got != EC_PARSE_OK) {
                 report(e, got == EC_PARSE_TYPE ? EC_ISSUE_RECORD_TYPE : EC_ISSUE_RECORD_SIZE, c->buffer, position,
                        got == EC_PARSE_TYPE ? ec_u32(e->o.arena + c->start) : c->stride);
@@ -362,18 +412,21 @@ static int prime(ec_etl *e, chain *c, int may_take)
             c->head.position = position;
             c->head.processor = e->o.buffers[c->buffer].processor;
             c->head.offset = (int64_t)c->start;
-            c->last_raw = c->head.raw;
+            c->last_raw = c->low = c->head.raw;
             c->live = 1;
             return 1;
         }
         if (got == EC_PARSE_SIZE && c->total != e->o.buffers[c->buffer].filled - HEADER) {
-            /* the record that the cut or the broken stream, already reported, took away */
-        } else if (got == EC_PARSE_MARKER) {
-            report(e, EC_ISSUE_MARKER, c->buffer, position, left);
-        } else {
-            report(e, EC_ISSUE_RECORD_SIZE, c->buffer, position, left);
+            abandon(c); /* the record that the cut or the broken stream, already reported, took away */
+            continue;
         }
-        abandon(c);
+        const uint32_t next = resume_behind(e, c, c->consumed + 8);
+        report(e, got == EC_PARSE_MARKER ? EC_ISSUE_MARKER : EC_ISSUE_RECORD_SIZE, c->buffer, position,
+               next == NOWHERE || next <= c->consumed ? left : next - c->consumed);
+        if (next == NOWHERE || next <= c->consumed)
+            abandon(c);
+        else
+            c->skip_to = next;
     }
 }
 

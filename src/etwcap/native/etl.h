@@ -118,4 +118,15 @@ enum ec_parse { EC_PARSE_OK = 0, EC_PARSE_END, EC_PARSE_SHORT, EC_PARSE_SIZE, EC
 enum ec_parse ec_etl_parse(const uint8_t *p, size_t have, size_t left, int64_t previous, ec_record *record,
                            const uint8_t **guid, uint32_t *stride);
 
+/* Whether a record may begin at p, of whose buffer left bytes (8 at least) remain: a marker of a known family, a size that fits. */
+int ec_etl_may_begin(const uint8_t *p, size_t left);
+
+/* The end of the chain of whole records of known types that begins at data, at most size. */
+EC_API size_t ec_etl_records_end(const uint8_t *data, size_t size);
+
+/* Where the records of a damaged buffer certainly go on: the first payload offset at or after from (a multiple of 8) at which a
+ * record of a known type lies from which the sizes lead, record by record, exactly to the buffer's filled end, with times that never
+ * go back and that are not before low. UINT32_MAX where there is none, or where the buffer cannot be read and unpacked whole. */
+EC_API uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *buffer, uint32_t from, int64_t low);
+
 #endif

@@ -276,6 +276,53 @@ def parse(p: bytes, previous: int) -> Parsed | int | None:
     return Parsed(stride, True, guid, values)
 
 
+def may_begin(p: bytes, left: int) -> bool:
+    """Whether a record may begin with these 8 bytes, where ``left`` bytes of its buffer remain."""
+    family, kind = p[3], p[2]
+    if family not in (0xC0, 0x90, 0xB0):
+        return False
+    at = 4 if family == 0xC0 and (1 <= kind <= 4 or kind in (0x10, 0x11)) else 0
+    return 8 <= int.from_bytes(p[at : at + 2], "little") <= left
+
+
+def records_end(data: bytes) -> int:
+    """Twin of :func:`etwcap.native.etl.records_end`."""
+    at = 0
+    while len(data) - at >= 8:
+        got = parse(data[at : at + 65544], 0)
+        if not isinstance(got, Parsed) or not got.known:
+            break
+        at += got.stride
+    return at
+
+
+_NO_TIME = -(2**63)
+
+
+def resume(data: bytes, start: int, low: int) -> int | None:
+    """Where records certainly go on at or after ``start``, in the unpacked payload of a buffer; None where that is not
+    certain.
+
+    Certain is a place at a multiple of 8 where a record of a known type lies from which the sizes lead, record by
+    record, exactly to the end, with times that never go back and that are not before ``low``.
+    """
+    good: dict[int, int] = {}  # where such chains begin, and their first time
+    found = None
+    for at in range((len(data) - 8) & ~7, (start + 7 & ~7) - 1, -8):
+        if data[at + 3] not in (0xC0, 0x90):
+            continue
+        got = parse(data[at : at + 65544], _NO_TIME)
+        if not isinstance(got, Parsed) or not got.known:
+            continue
+        raw, after = got.values["raw"], at + got.stride
+        if after != len(data) and (after not in good or (_NO_TIME not in (raw, good[after]) and raw > good[after])):
+            continue
+        good[at] = raw
+        if raw in (_NO_TIME,) or raw >= low:
+            found = at
+    return found
+
+
 def to_unix_ns(clock: ClockRule, raw: int) -> int:
     """ns since 1970 UTC of a raw time stamp, kept inside 64 bits."""
     filetime = raw if clock.type == 2 else clock.start + (raw - clock.raw0) * clock.scale // clock.frequency
@@ -378,27 +425,40 @@ class TwinMerge:
         for index in range(first, last):
             data, short = self._payload(index)
             row = self._buffers[index]
-            at = 0
+            at, low = 0, _NO_TIME
+            behind: int | None = None  # where records go on after damage; searched once in a buffer
+            sought = False
             while len(data) - at >= 8:
-                position = HEADER + at
+                position, left = HEADER + at, len(data) - at
                 got = parse(data[at : at + 65544], previous)
-                if got is None:
-                    self._issues.append((MARKER, index, position, len(data) - at))
+                stride = got.stride if isinstance(got, Parsed) else got or 0
+                doubtful = stride == 0 or (
+                    left - stride >= 8 and not may_begin(data[at + stride : at + stride + 8], left - stride)
+                )
+                if stride == 0 and got == 0 and short:
                     break
+                if doubtful and not sought:
+                    sought = True
+                    behind = None if short else resume(data, at + 8, low)
+                if stride == 0 or (doubtful and behind is not None and at < behind < at + stride):
+                    ahead = behind is not None and behind > at
+                    passed = behind - at if behind is not None and ahead else left
+                    self._issues.append((MARKER if got is None else RECORD_SIZE, index, position, passed))
+                    if not ahead:
+                        break
+                    at += passed
+                    continue
                 if isinstance(got, int):
-                    if got:
-                        self._issues.append((RECORD_SIZE, index, position, got))
-                        at += got
-                        continue
-                    if not short:
-                        self._issues.append((RECORD_SIZE, index, position, len(data) - at))
-                    break
+                    self._issues.append((RECORD_SIZE, index, position, stride))
+                    at += stride
+                    continue
+                assert got is not None
                 if not got.known:
                     self._issues.append((RECORD_TYPE, index, position, int.from_bytes(data[at : at + 4], "little")))
                     at += got.stride
                     continue
                 values = got.values
-                previous = values["raw"]
+                previous = low = values["raw"]
                 if got.guid is not None:
                     values["provider"] = self._ordinal(got.guid)
                 elif values["type"] == 0x0F:

@@ -1,0 +1,96 @@
+#include "etl.h"
+
+#include <stdlib.h>
+
+#define HEADER 72u
+#define LARGEST 0x2000000u
+#define FLAG_COMPRESSED 0x0040u
+#define NOWHERE UINT32_MAX
+#define NO_TIME INT64_MIN
+
+int ec_etl_may_begin(const uint8_t *p, size_t left)
+{
+    const uint32_t family = p[3], type = p[2];
+    uint32_t size = ec_u16(p);
+    if (family != 0xC0 && family != 0x90 && family != 0xB0)
+        return 0;
+    if (family == 0xC0 && ((type >= 1 && type <= 4) || type == 0x10 || type == 0x11))
+        size = ec_u16(p + 4);
+    return size >= 8 && size <= left;
+}
+
+size_t ec_etl_records_end(const uint8_t *data, size_t size)
+{
+    size_t at = 0;
+    ec_record record;
+    const uint8_t *guid;
+    uint32_t stride;
+    while (size - at >= 8 && ec_etl_parse(data + at, size - at, size - at, 0, &record, &guid, &stride) == EC_PARSE_OK)
+        at += stride;
+    return at;
+}
+
+/* The time of the whole record at p and its stride; 0 where none lies there. */
+static int record_at(const uint8_t *p, size_t left, int64_t *raw, uint32_t *stride)
+{
+    ec_record record;
+    const uint8_t *guid;
+    if (left < 8 || (p[3] != 0xC0 && p[3] != 0x90))
+        return 0;
+    if (ec_etl_parse(p, left, left, NO_TIME, &record, &guid, stride) != EC_PARSE_OK)
+        return 0;
+    *raw = record.raw;
+    return 1;
+}
+
+static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from, int64_t low, uint8_t *good)
+{
+    uint32_t found = NOWHERE;
+    if (total < 8)
+        return NOWHERE;
+    for (uint32_t at = (total - 8) & ~7u;; at -= 8) {
+        int64_t raw, after;
+        uint32_t stride, further;
+        if (at < from)
+            break;
+        if (record_at(data + at, total - at, &raw, &stride)) {
+            const uint32_t next = at + stride;
+            const int last = next == total;
+            if (last || (next % 8 == 0 && total - next >= 8 && (good[next / 64] >> (next / 8 % 8) & 1))) {
+                const int timed = !last && raw != NO_TIME && record_at(data + next, total - next, &after, &further) &&
+                                  after != NO_TIME;
+                if (!timed || raw <= after) {
+                    good[at / 64] = (uint8_t)(good[at / 64] | 1u << (at / 8 % 8));
+                    if (raw == NO_TIME || raw >= low)
+                        found = at;
+                }
+            }
+        }
+        if (at == 0)
+            break;
+    }
+    return found;
+}
+
+uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, int64_t low)
+{
+    if (b->filled <= HEADER || b->filled > LARGEST || b->size <= HEADER || b->size > LARGEST)
+        return NOWHERE;
+    const uint32_t total = b->filled - HEADER;
+    const int packed = (b->flags & FLAG_COMPRESSED) != 0;
+    const uint32_t stored = packed ? b->size - HEADER : total;
+    uint32_t found = NOWHERE;
+    uint8_t *data = malloc(total);
+    uint8_t *good = calloc(total / 64 + 1, 1);
+    uint8_t *input = packed ? malloc(stored) : data;
+    if (data && good && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
+        int32_t status;
+        if (!packed || ec_xpress_decode(input, stored, data, total, &status) == (int64_t)total)
+            found = first_certain(data, total, (from + 7u) & ~7u, low, good);
+    }
+    if (packed)
+        free(input);
+    free(good);
+    free(data);
+    return found;
+}
