@@ -271,7 +271,11 @@ def test_another_reader_walks_as_many_records(web: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "options",
     [
-        {"tap": "raw"},
+        {"tap": "npcap"},
+        {"tap": "raw", "processors": 2},
+        {"tap": "raw", "tables": "some"},
+        {"tap": "wfp", "disorder": True},
+        {"tap": "ndiscap", "pktinfo": False},
         {"tap": "wfp", "fragments": 2},
         {"tap": "ras", "appearances": 2},
         {"tap": "ndiscap", "drop_rate": 0.5},

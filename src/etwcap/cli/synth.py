@@ -1,4 +1,4 @@
-"""``etwcap synth``: a capture as the trace that Windows would have left of it."""
+"""``etwcap synth``: a capture as the trace, or the recording of raw sockets, that Windows would have left of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from etwcap.cli.progress import Progress
 if TYPE_CHECKING:
     from etwcap.synth.run import SynthOutcome
 
-TAPS = ("ndiscap", "pktmon", "vmswitch", "wfp", "ras")
+TAPS = ("ndiscap", "pktmon", "vmswitch", "wfp", "ras", "raw")
 DEFAULT_CIRCULAR = 64
 
 EPILOG = """\b
@@ -23,6 +23,7 @@ Examples:
   etwcap synth web.pcapng -w lso.etl --as ndiscap --lso --offload --local 192.0.2.10
   etwcap synth web.pcapng -w cut.etl --as pktmon --cut 100000
   etwcap synth web.pcapng -w vpn.etl --as ras
+  etwcap synth web.pcapng -w web-raw.pcapng --as raw --no-pktinfo --tables half --disorder --seed 3
 
 Exit codes: 0 done, 1 failed or no capture, 2 wrong usage, 3 the tap can hold none of the
 packets, 4 damaged capture (what is intact is in the trace), 130 interrupted.
@@ -61,6 +62,12 @@ packets, 4 damaged capture (what is intact is in the trace), 130 interrupted.
 @click.option("--circular", type=int, is_flag=False, flag_value=DEFAULT_CIRCULAR, default=0, metavar="[BUFFERS]",
               help=f"A circular file with room for that many buffers ({DEFAULT_CIRCULAR} if not told).")  # fmt: skip
 @click.option("--lose-buffers", type=int, default=0, metavar="N", help="N buffers never reached the file.")
+@click.option("--no-pktinfo", is_flag=True,
+              help="The sockets tell neither destination, interface, hop limit nor traffic class (raw).")  # fmt: skip
+@click.option("--tables", type=click.Choice(["none", "half", "all"]), default="all", show_default=True,
+              help="Which of the capture's addresses stand in the machine's address tables (raw).")  # fmt: skip
+@click.option("--disorder", is_flag=True,
+              help="Stamps of batches, answers before what they answer, near neighbours shuffled (raw).")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
               help="What is chosen at random depends on it alone.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -91,13 +98,16 @@ def command(
     cut: int,
     circular: int,
     lose_buffers: int,
+    no_pktinfo: bool,
+    tables: str,
+    disorder: bool,
     seed: int,
     as_json: bool,
     quiet: bool,
     progress: bool | None,
 ) -> int:
-    """Write a pcap or pcapng capture as the ETL trace that Windows would have left of it, with faults as wished: test
-    traces with a known answer.
+    """Write a pcap or pcapng capture as the ETL trace that Windows would have left of it (with --as raw: as the
+    recording of raw sockets), with faults as wished: test traces with a known answer.
 
     What the tap cannot hold is left out, told and counted.
     """
@@ -110,7 +120,7 @@ def command(
         frequency=default_frequency if frequency is None else frequency, pointer_size=int(pointer_size),
         os_build=os_build, appearances=appearances, fragments=fragments, truncate=truncate, lso=lso, offload=offload,
         drop_rate=drop_rate, local=local, unclosed=unclosed, cut=cut, circular=circular, lose_buffers=lose_buffers,
-        seed=seed,
+        seed=seed, pktinfo=not no_pktinfo, tables=tables, disorder=disorder,
     )  # fmt: skip
     if not quiet:
         hint_at_slow_core([capture])
@@ -125,9 +135,11 @@ def command(
 
 def outcome_lines(outcome: SynthOutcome) -> list[str]:
     """What was done, for people."""
+    options = outcome.options
+    made = "records of raw sockets" if options.tap == "raw" else f"events as {options.tap} of build {options.os_build}"
     lines = [
-        f"{outcome.output}: {outcome.packets:,} packets in {outcome.records:,} events as {outcome.options.tap} of build"
-        f" {outcome.options.os_build}, {outcome.size:,} bytes; {outcome.received:,} received, {outcome.sent:,} sent"
+        f"{outcome.output}: {outcome.packets:,} packets in {outcome.records:,} {made}, {outcome.size:,} bytes;"
+        f" {outcome.received:,} received, {outcome.sent:,} sent"
     ]
     if outcome.local:
         lines.append(f"  the machine is taken to be {outcome.local} (--local says otherwise)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from etwcap.errors import UsageError
 from etwcap.etl.time import CPU_CYCLES, SYSTEM_TIME
@@ -10,6 +10,10 @@ from etwcap.etl.writer import LogfileSettings
 from etwcap.synth.machine import FIRST_PKTMON_BUILD, log_file
 
 TAPS = ("ndiscap", "pktmon", "vmswitch", "wfp", "ras")
+"""taps whose events make an ETL trace"""
+RAW = "raw"
+"""raw sockets, whose records make a recording"""
+TABLES = ("all", "half", "none")
 MOST_APPEARANCES = 16
 MOST_PROCESSORS = 256
 SMALLEST_BUFFER, LARGEST_BUFFER = 4096, 16 << 20
@@ -23,6 +27,9 @@ _ONLY = {
     "lso": ("ndiscap", "pktmon", "vmswitch"),
 }
 """Options that not every tap has."""
+_OF_RAW = frozenset({"tap", "local", "seed", "offload", "pktinfo", "tables", "disorder"})
+"""Options of a recording; no others."""
+_ONLY_RAW = ("pktinfo", "tables", "disorder")
 _PLAIN = {"fragments": 1, "appearances": 1, "truncate": 0, "drop_rate": 0.0, "lso": False}
 
 
@@ -31,7 +38,7 @@ class SynthOptions:
     """The options of ``synth``; a value that cannot be raises UsageError."""
 
     tap: str = "ndiscap"
-    """ndiscap, pktmon, vmswitch, wfp or ras"""
+    """ndiscap, pktmon, vmswitch, wfp, ras or raw"""
     processors: int = 1
     buffer_size: int = 0x10000
     """bytes of a session buffer: a multiple of 8"""
@@ -63,16 +70,41 @@ class SynthOptions:
     """data buffers a circular file has room for; 0: not circular"""
     lose_buffers: int = 0
     seed: int = 0
+    pktinfo: bool = True
+    """the sockets tell destination, interface, hop limit and traffic class (raw)"""
+    tables: str = "all"
+    """which of the capture's addresses stand in the machine's tables: all, half or none (raw)"""
+    disorder: bool = False
+    """stamps of batches, answers before what they answer, neighbours shuffled, no numbers (raw)"""
 
     def __post_init__(self) -> None:
+        if self.tap == RAW:
+            self._check_raw()
+            return
         if self.tap not in TAPS:
-            raise UsageError(f"there is no tap {self.tap!r}", hint=f"--as {'|'.join(TAPS)}")
+            raise UsageError(f"there is no tap {self.tap!r}", hint=f"--as {'|'.join((*TAPS, RAW))}")
+        for name in _ONLY_RAW:
+            if getattr(self, name) != _default(name):
+                flag = "--no-pktinfo" if name == "pktinfo" else f"--{name}"
+                raise UsageError(f"{self.tap} has no {flag}", hint=f"{flag} goes with --as {RAW}")
         for name, taps in _ONLY.items():
             if getattr(self, name) != _PLAIN[name] and self.tap not in taps:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{self.tap} has no {flag}", hint=f"{flag} goes with --as {'|'.join(taps)}")
         self._check_ranges()
         self._check_session()
+
+    def _check_raw(self) -> None:
+        for each in fields(self):
+            if each.name not in _OF_RAW and getattr(self, each.name) != each.default:
+                flag = "--" + each.name.replace("_", "-")
+                raise UsageError(
+                    f"{RAW} has no {flag}",
+                    cause="raw sockets leave a recording, no ETL trace",
+                    hint=f"with --as {RAW} go --no-pktinfo, --tables, --disorder, --offload, --local and --seed",
+                )
+        if self.tables not in TABLES:
+            raise UsageError(f"--tables {self.tables} cannot be", hint=f"--tables {'|'.join(TABLES)}")
 
     def _check_ranges(self) -> None:
         for flag, value, low, high in (
@@ -146,3 +178,8 @@ class SynthOptions:
             logger_name=None if self.is_relogged else log_file(self.tap)[0],
             log_file_name=log_file(self.tap)[1],
         )
+
+
+def _default(name: str) -> object:
+    """The value of an option that was not given."""
+    return next(each.default for each in fields(SynthOptions) if each.name == name)

@@ -47,7 +47,7 @@ class Recorder:
     def __init__(self, path: Path, options: SynthOptions, context: Context) -> None:
         self._path = path
         self._options = options
-        self._context = context
+        self.context = context
         self._sides = Sides(options.local)
         kind = TAPS[options.tap]
         self.intake = Intake(context, self._sides, kind.link_types or ALL_LINKS, options.tap)
@@ -82,10 +82,10 @@ class Recorder:
             return
         headers = self.intake.headers(chunk.buffer, packets)
         if self._options.lso:
-            chunk = offload.merge_segments(chunk, headers, self._context)
+            chunk = offload.merge_segments(chunk, headers, self.context)
             headers = self.intake.headers(chunk.buffer, chunk.packets)
         if self._options.offload:
-            offload.leave_checksums_open(chunk, headers, self._context)
+            offload.leave_checksums_open(chunk, headers, self.context)
         table = self.tap.prepare(chunk, headers)
         rows = max(_SIGHTINGS // (2 * self._options.appearances), 1)
         for first in range(0, len(table), rows):
@@ -109,7 +109,7 @@ class Recorder:
         empty = Chunk(np.empty(0, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME)
         self._emit(empty, empty.packets, END_OF_TIME)
         if self._options.unclosed:
-            self._context.receipt.note("unclosed", "the session was never closed: no rundown, no end time")
+            self.context.receipt.note("unclosed", "the session was never closed: no rundown, no end time")
         else:
             self._end()
         self._writer.close()

@@ -1,4 +1,4 @@
-"""``synth``: a capture in, an ETL trace out."""
+"""``synth``: a capture in, an ETL trace or a recording of raw sockets out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from etwcap.packets import Chunk, Context, Description, Receipt
 from etwcap.sources.capfile import CaptureFileSource
 from etwcap.sources.opening import open_source
 from etwcap.synth import losses
-from etwcap.synth.options import SynthOptions
+from etwcap.synth.as_raw import RawRecorder
+from etwcap.synth.options import RAW, SynthOptions
 from etwcap.synth.order import InOrder
 from etwcap.synth.recorder import Recorder
 
@@ -33,7 +34,7 @@ class SynthOutcome:
     """in the trace, each counted once"""
     received: int
     records: int
-    """events that report packets"""
+    """events that report packets; records of a recording, tables among them"""
     first_time: int
     """ns since 1970 UTC"""
     last_time: int
@@ -81,7 +82,8 @@ def synthesize(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> SynthOutcome:
-    """Write the packets of a pcap or pcapng capture as the trace that a Windows tap would have left of them.
+    """Write the packets of a pcap or pcapng capture as the trace that a Windows tap would have left of them, or as the
+    recording of raw sockets.
 
     The same capture and options give the same bytes. The output gets its name when it is whole. Raises an EtwcapError:
     UsageError, InputError, NotATraceError, OutputError, NothingToWriteError where the tap can hold none of the packets.
@@ -96,7 +98,7 @@ def synthesize(
             raise UsageError(
                 f"{capture} is an ETL trace already", hint=f"etwcap convert {capture} makes a capture of it"
             )
-        recorder = Recorder(part, options, context)
+        recorder = (RawRecorder if options.tap == RAW else Recorder)(part, options, context)
         try:
             outcome = _run(source, recorder, part, Path(output), options, progress)
             os.replace(part, target)
@@ -114,13 +116,13 @@ def synthesize(
 
 def _run(
     source: CaptureFileSource,
-    recorder: Recorder,
+    recorder: Recorder | RawRecorder,
     part: Path,
     output: Path,
     options: SynthOptions,
     progress: Callable[[int, int], None] | None,
 ) -> SynthOutcome:
-    context = recorder.tap.context
+    context = recorder.context
     in_order = InOrder(context)
     description = source.describe()
     context.descriptions.append(description)
@@ -166,13 +168,13 @@ def _target(output: str | os.PathLike[str], capture: str | os.PathLike[str]) -> 
     name = os.fspath(output)
     if name == "-":
         raise UsageError(
-            "a trace cannot be written to a pipe", cause="its header is completed at the end", hint="-w FILE.etl"
+            "a trace cannot be written to a pipe", cause="its header is completed at the end", hint="-w FILE"
         )
     target = Path(os.path.realpath(name))
     if target.is_dir():
         raise OutputError("the output cannot be created", cause=f"{name} is a folder", hint="name a file in it")
     if target.exists() and not target.is_file():
-        raise OutputError("the output cannot be created", cause=f"{name} is no regular file", hint="-w FILE.etl")
+        raise OutputError("the output cannot be created", cause=f"{name} is no regular file", hint="-w FILE")
     if not target.parent.is_dir():
         raise OutputError(
             "the output cannot be created", cause=f"there is no folder {target.parent}", hint="create it first"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from ipaddress import IPv6Address, ip_address
 
 import numpy as np
@@ -32,6 +32,11 @@ class Sides:
         self._known = bool(self._ips or self._macs)
         self.guessed = ""
         """the address that was taken for the machine's, if it had to be guessed"""
+
+    @property
+    def addresses(self) -> Set[bytes]:
+        """The machine's IP addresses, given or guessed, 16 bytes each (IPv4 as ::ffff:a.b.c.d); grows when guessed."""
+        return self._ips
 
     def _add(self, text: str) -> None:
         octets = text.replace("-", ":").split(":")
