@@ -32,8 +32,22 @@ class FilterStage:
         packets = chunk.packets
         if not len(packets) or self._filter.tree is None:
             return chunk
+        keep = self.matches(chunk)
+        kept = int(np.count_nonzero(keep))
+        self.left_out += len(keep) - kept
+        if kept == len(keep):
+            return chunk
+        self._tell_refused(packets["interface"][~keep])
+        self._context.receipt.note("filter", "packets that the filter does not want were left out", len(keep) - kept)
+        return dataclasses.replace(chunk, packets=packets.take(keep))
+
+    def matches(self, chunk: Chunk) -> NDArray[np.bool_]:
+        """Whether the filter wants each packet of the chunk."""
+        packets = chunk.packets
+        if self._filter.tree is None:
+            return np.ones(len(packets), np.bool_)
         self._learn()
-        keep = filter_run(
+        return filter_run(
             self._filter.code if len(self._filter.code) else _NO_MATCH,
             self._entry,
             chunk.buffer,
@@ -44,13 +58,6 @@ class FilterStage:
             self._facts(packets) if self._filter.needs_facts else None,
             packets["process"] if self._filter.needs_process else None,
         )
-        kept = int(np.count_nonzero(keep))
-        self.left_out += len(keep) - kept
-        if kept == len(keep):
-            return chunk
-        self._tell_refused(packets["interface"][~keep])
-        self._context.receipt.note("filter", "packets that the filter does not want were left out", len(keep) - kept)
-        return dataclasses.replace(chunk, packets=packets.take(keep))
 
     def finish(self) -> None:
         """Nothing is held."""

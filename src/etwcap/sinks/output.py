@@ -35,9 +35,12 @@ class Output:
 
     ``target`` is a path, or "-" for standard output; it must not be one of ``inputs``. Raises OutputError where it
     cannot be opened or written, ReaderGone where a pipe's reader went away.
+
+    ``live``: the temporary name is NAME.part.SUFFIX, for others to read while it grows; ``abort`` then leaves what was
+    written under that name, since it cannot be captured again.
     """
 
-    def __init__(self, target: str | Path, *, inputs: Iterable[str | Path] = ()) -> None:
+    def __init__(self, target: str | Path, *, inputs: Iterable[str | Path] = (), live: bool = False) -> None:
         self.name = str(target)
         """for people"""
         self.path: Path | None = None
@@ -45,6 +48,7 @@ class Output:
         self.written = 0
         """bytes so far"""
         self._part: str | None = None
+        self._live = live
         self._fd = -1
         self._owned = True
         if self.name in STDOUT:
@@ -58,7 +62,8 @@ class Output:
             return
         self._real = real
         folder, name = os.path.split(real)
-        self._part = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(4)}.part")
+        hidden = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(4)}.part")
+        self._part = live_name(real) if live else hidden
         self._open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def _open_stdout(self) -> None:
@@ -83,13 +88,19 @@ class Output:
             raise self._failure(error, "cannot be created") from error
 
     @property
+    def part(self) -> str | None:
+        """The temporary name, while there is one."""
+        return self._part
+
+    @property
     def in_place(self) -> bool:
         """Whether bytes go straight to their target (a pipe, a device)."""
         return self._part is None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of the bytes."""
+        """Append all of the bytes. Where that fails, a live output keeps none of them: what is in it stays whole."""
         rest = memoryview(data).cast("B")
+        before = self.written
         while rest:
             try:
                 done = os.write(self._fd, rest[: 1 << 30])
@@ -99,7 +110,12 @@ class Output:
             except OSError as error:
                 if self.in_place and error.errno in _GONE:
                     raise ReaderGone(self.name) from error
-                raise self._failure(error, "cannot be written") from error
+                failure = self._failure(error, "cannot be written")
+                if self._live and not self.in_place:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._fd, before)
+                        self.written = before
+                raise failure from error
             self.written += done
             rest = rest[done:]
 
@@ -129,10 +145,10 @@ class Output:
             raise self._failure(error, "cannot be finished") from error
 
     def abort(self) -> None:
-        """Close it and leave nothing behind; safe at any time, and twice."""
+        """Close it and leave nothing behind (but for what a live one has written); safe at any time, and twice."""
         with contextlib.suppress(OSError):
             self._close()
-        if self._part is not None:
+        if self._part is not None and not (self._live and self.written):
             with contextlib.suppress(OSError):
                 os.unlink(self._part)
             self._part = None
@@ -149,6 +165,9 @@ class Output:
         if error.errno in _FULL:
             cause += f" after {self.written:,} bytes"
             hint = "free some space, or write to another disk with -w FILE"
+        elif error.errno == errno.EEXIST and self._live:
+            cause = f"{live_name(self.name)} exists: another capture writes it, or one that crashed left it"
+            hint = "etwcap cleanup tells which; or name another file with -w FILE"
         elif error.errno == errno.ENOENT and folder and not os.path.isdir(folder):
             cause = f"{self.name}: there is no folder {folder}"
             hint = "create the folder first, or name another file with -w FILE"
@@ -161,6 +180,12 @@ class Output:
         elif error.errno == errno.EISDIR:
             hint = "name a file, not a folder, with -w FILE"
         return OutputError(f"the output {what}", cause=cause, hint=hint)
+
+
+def live_name(name: str) -> str:
+    """What a file is named while a capture writes it: ``x.part.pcapng`` of ``x.pcapng``."""
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}.part{suffix}"
 
 
 def _refuse_inputs(name: str, real: str, inputs: Iterable[str | Path]) -> None:

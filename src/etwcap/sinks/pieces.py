@@ -100,6 +100,10 @@ class PieceWriter(Protocol):
         """Take the packets of a chunk."""
         ...
 
+    def flush(self) -> None:
+        """Hand what was gathered to the file."""
+        ...
+
     def finish(self) -> None:
         """Give the piece its final name and put its counts into the receipt."""
         ...
@@ -147,6 +151,8 @@ class PieceSink:
         if rows == 0:
             if self._piece is not None:
                 self._piece.write(chunk)
+                if self._rotation.period and chunk.complete_to >= self._start + self._rotation.period:
+                    self._close()  # nothing that belongs into it can come: a live capture has its file in time
             return
         time, most = chunk.packets["time"], self._most(chunk)
         while row < rows and not self.enough:
@@ -158,6 +164,16 @@ class PieceSink:
             part.side_blocks, chunk = chunk.side_blocks, dataclasses.replace(chunk, side_blocks=[])
             piece.write(part)
             row = stop
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pieces so far."""
+        return self._bytes + (self._piece.size if self._piece is not None else 0)
+
+    def flush(self) -> None:
+        """Hand what was gathered to the file of the piece under way."""
+        if self._piece is not None:
+            self._piece.flush()
 
     def finish(self) -> None:
         """Finish the last piece; the receipt then tells of all."""
