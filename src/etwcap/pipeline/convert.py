@@ -140,7 +140,7 @@ def convert(
     times = _times(inputs, options, repairs)
     context = Context()
     context.receipt.backend = backend()
-    kind = options.format or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
+    kind = output_format(output, options.format)
     context.radiotap = options.radiotap and not options.ethernet and kind == "pcapng"
     with ExitStack() as stack:
         sources: list[FileSource] = []
@@ -176,6 +176,11 @@ def convert(
         return _outcome(context, sources, sink, path, pieces, kind, options, selection, choices, matching)
 
 
+def output_format(output: str | os.PathLike[str] | None, wanted: str | None) -> str:
+    """``pcapng`` or ``pcap``: as wanted, else by the output's suffix, else pcapng."""
+    return wanted or _FORMATS.get(Path(output).suffix.lower() if output is not None else "", "pcapng")
+
+
 class _Files:
     """Makes the sink of each file that is written."""
 
@@ -204,7 +209,7 @@ class _Files:
         if self._kind == "pcap":
             return PcapSink(out, self._context)
         shown = self._choices.shown
-        section = _section(self._context.descriptions, anonymous=shown is not None)
+        section = section_of(self._context.descriptions, anonymous=shown is not None)
         return PcapngSink(out, self._context, section=section, shown=shown, whole=not self._pieces)
 
 
@@ -294,7 +299,7 @@ def _flow(
     return Staged(flow, common) if common else flow
 
 
-def _section(descriptions: Sequence[Description], *, anonymous: bool) -> Section:
+def section_of(descriptions: Sequence[Description], *, anonymous: bool) -> Section:
     """What the section header says of the machine and of every input; ``anonymous``: no names of these."""
     machine = descriptions[0].machine
     comments = [comment for description in descriptions for comment in description.comments]
@@ -324,6 +329,8 @@ def _hardware(description: Description) -> str:
 
 
 def _comment(description: Description) -> str:
+    if not description.inputs:
+        return "captured live"
     facts = description.inputs[0]
     name = "standard input" if facts.name == "standard input" else Path(facts.name).name
     lines = [f"input: {name}, {facts.size} bytes" if facts.size else f"input: {name}"]
