@@ -233,23 +233,61 @@ def test_a_file_cut_anywhere_gives_all_records_before_the_cut(tmp_path: Path, co
         assert {issue[0] for issue in found.issues} <= {CUT, STREAM}
 
 
-def test_a_damaged_buffer_header_costs_that_buffer_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("at", "broken"), [(0, b"\xff" * 8), (0x30, bytes(4)), (0, bytes(layout.BUFFER_HEADER_SIZE))])
+def test_a_damaged_buffer_header_costs_none_of_its_records(
+    tmp_path: Path, compressed: bool, at: int, broken: bytes
+) -> None:
     path = tmp_path / "trace.etl"
-    for compressed in (False, True):
-        kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
-        with EtlWriter(path, kind) as trace:
-            for number in range(200):
-                trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
-        whole = both(path)
+    kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(200):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    for number in (3, len(whole.table.buffers) - 1):
         image = bytearray(path.read_bytes())
-        broken = whole.table.buffers[3]
-        image[int(broken["offset"]) : int(broken["offset"]) + 8] = b"\xff" * 8
-        path.write_bytes(image)
-        found = both(path)
-        expected = [data for data, row in zip(whole.data, whole.records, strict=True) if row["buffer"] != 3]
-        assert found.data == expected
-        assert [damage.offset for damage in found.facts.damage] == [int(broken["offset"])]
-        assert found.facts.losses.sequence_gaps == 1
+        offset = int(whole.table.buffers[number]["offset"])
+        image[offset + at : offset + at + len(broken)] = broken
+        damaged = tmp_path / "damaged.etl"
+        damaged.write_bytes(image)
+        found = both(damaged)
+        assert found.data == whole.data
+        assert [damage.offset for damage in found.facts.damage] == [offset]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_zeroed_buffer_costs_that_buffer_only(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(200):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    image = bytearray(path.read_bytes())
+    broken = whole.table.buffers[3]
+    image[int(broken["offset"]) : int(broken["offset"]) + int(broken["size"])] = bytes(int(broken["size"]))
+    path.write_bytes(image)
+    found = both(path)
+    assert found.data == [data for data, row in zip(whole.data, whole.records, strict=True) if row["buffer"] != 3]
+    assert [damage.offset for damage in found.facts.damage] == [int(broken["offset"])]
+    assert found.facts.losses.sequence_gaps == 1
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_buffer_that_is_there_twice_is_read_once(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(100):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    image = path.read_bytes()
+    buffer = whole.table.buffers[2]
+    end = int(buffer["offset"]) + int(buffer["size"])
+    path.write_bytes(image[:end] + image[int(buffer["offset"]) :])
+    found = both(path)
+    assert found.data == whole.data
+    assert [damage.offset for damage in found.facts.damage] == [end]
 
 
 def test_a_record_size_that_cannot_be_costs_that_record_only_and_is_named(tmp_path: Path) -> None:

@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.logfile import LogfileHeader
-from etwcap.native.etl import find_header, scan
+from etwcap.etl.salvage import header_at, salvage, sizes_of
+from etwcap.native.etl import BUFFER, find_header, scan
+from etwcap.native.twin_etl import LARGEST, plausible, read_at
 from etwcap.packets import Damage, Description
 
 MAXIMUM_CHAINS = 2048
 """ETW numbers processors with 11 bits. More in a file are damage; what they hold is still read, folded onto these
 chains."""
+
+MOST_BREAKS = 1 << 16
+"""Broken buffer headers in a file after which the rest is given up."""
 
 
 @dataclass(slots=True)
@@ -53,7 +58,8 @@ class BufferTable:
 
 def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: str, facts: Description) -> BufferTable:
     """Walk the buffer headers of a file; damage and losses go into ``facts``."""
-    rows = _walk(descriptor, file_size, header, file, facts)
+    walk = _Walk(descriptor, file_size, header, file, facts)
+    rows = _without_copies(descriptor, walk.rows(), file, facts)
     data = rows["type"] != layout.BUFFER_TYPE_HEADER
     compressed = (rows["flags"] & layout.BUFFER_FLAG_COMPRESSED) != 0
     if header.compression not in (layout.COMPRESSION_FORMAT_NONE, layout.COMPRESSION_FORMAT_XPRESS):
@@ -70,40 +76,146 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
         rows, data = rows[~compressed], data[~compressed]
     complete = not data.any() or bool((rows["flags"][data] & layout.BUFFER_FLAG_FLUSH_MARKER).any())
     _report_losses(rows, data, header, complete, facts)
-    return _chains(rows, complete)
+    if facts.losses.missing_end and len(rows) < header.buffers_written:
+        missing = header.buffers_written - len(rows)
+        what = f"the end of the trace is missing: {missing:,} of {header.buffers_written:,} buffers are not there"
+        facts.add_damage(Damage(file, file_size, what))
+    return _chains(rows, complete, np.isin(rows["offset"], walk.salvaged))
 
 
-def _walk(descriptor: int, file_size: int, header: LogfileHeader, file: str, facts: Description) -> NDArray[Any]:
-    max_filled = header.buffer_size if layout.BUFFER_HEADER_SIZE <= header.buffer_size <= layout.MAXIMUM_BUFFER else 0
-    plain_size = 0 if header.compressed else max_filled
-    parts = []
-    offset = 0
-    while True:
-        rows, reached, stopped = scan(descriptor, offset, file_size, max_filled, plain_size)
-        parts.append(rows)
-        if not stopped:
-            left = file_size - reached
-            if left > 0:
-                facts.add_damage(Damage(file, reached, f"{left} bytes that are too few for a buffer", left))
-            break
-        found = find_header(descriptor, reached + 1, file_size, file_size, max_filled, plain_size)
-        if found is None:
-            if not _unwritten(descriptor, reached, file_size):
-                facts.add_damage(
-                    Damage(file, reached, "no buffer begins here, nor anywhere behind", file_size - reached)
-                )
-            break
-        facts.add_damage(
-            Damage(file, reached, f"no buffer begins here; the next one at offset {found}", found - reached)
-        )
-        offset = found
-    return np.concatenate(parts)
+class _Walk:
+    """The way through a file from header to header, and around those that are broken."""
+
+    def __init__(self, descriptor: int, file_size: int, header: LogfileHeader, file: str, facts: Description) -> None:
+        self.descriptor = descriptor
+        self.file_size = file_size
+        self.header = header
+        self.file = file
+        self.facts = facts
+        self.sizes = sizes_of(descriptor, header)
+        self.parts: list[NDArray[Any]] = []
+        self.salvaged: list[int] = []
+        """offsets of buffers whose own header is not believed"""
+        if self.sizes.contradicted:
+            place = layout.BUFFER_HEADER_SIZE + layout.SYSTEM_HEADER.itemsize
+            what = f"the logfile header says buffers of {header.buffer_size:,} bytes, which the buffers contradict"
+            self._damage(place, what, 0)
+
+    def rows(self) -> NDArray[Any]:
+        """All buffers, in the order of the file."""
+        limits = self.sizes.max_filled, self.sizes.plain
+        offset, resumed = 0, 0
+        while offset < self.file_size:
+            rows, reached, stopped = scan(self.descriptor, offset, self.file_size, *limits)
+            self.parts.append(rows)
+            if not stopped:
+                self._end(reached)
+                break
+            resumed += 1
+            if resumed > MOST_BREAKS:
+                self._damage(reached, "too many broken buffer headers; the rest is left", self.file_size - reached)
+                break
+            offset = self._around(reached)
+        return np.concatenate([*self.parts, np.empty(0, BUFFER)])
+
+    def _end(self, reached: int) -> None:
+        """The file ends at ``reached``, or so soon after that no buffer fits; is its last buffer whole?"""
+        left = self.file_size - reached
+        if left > 0:
+            self._damage(reached, f"{left} bytes that are too few for a buffer", left)
+            return
+        rows = self.parts[-1]
+        if not len(rows):
+            return
+        offset, size = int(rows["offset"][-1]), int(rows["size"][-1])
+        found = header_at(self.descriptor, offset)
+        packed = rows["flags"][-1] & layout.BUFFER_FLAG_COMPRESSED
+        if found is not None and found[3] > size and not packed and int(rows["filled"][-1]) <= size:
+            # the engine tells where records are missing; here nothing is but unused room
+            missing = found[3] - size
+            self._damage(self.file_size, f"the file ends inside a buffer; {missing} bytes, all unused, are missing", 0)
+
+    def _around(self, reached: int) -> int:
+        """Where the next buffer begins, now that none does at ``reached``; the file's size where there is none."""
+        size = self.sizes.plain
+        slot = min(reached + size, self.file_size)
+        if size and self._salvaged(reached, slot):
+            return slot
+        after = header_at(self.descriptor, slot) if size else None
+        if after is not None and plausible(after, self.sizes.max_filled, size):
+            self._damage(reached, f"no buffer begins here; the next one at offset {slot}", slot - reached)
+            return slot
+        before = self._uncertain()
+        first = reached + 1 if before is None else int(before["offset"]) + layout.BUFFER_HEADER_SIZE + 1
+        found = find_header(self.descriptor, first, self.file_size, self.file_size, self.sizes.max_filled, size)
+        if found is not None and found < reached and before is not None:
+            what = f"the size of this buffer, {int(before['size']):,} bytes, leads past the next one at offset {found}"
+            self._damage(int(before["offset"]), what, 0)
+            before["size"] = found - int(before["offset"])
+            return found
+        end = self.file_size if found is None else found
+        if self._salvaged(reached, end):
+            return end
+        if before is not None and (end - int(before["offset"])) <= LARGEST:
+            before["size"] = end - int(before["offset"])  # what is too much behind its stream does no harm
+        if found is not None:
+            self._damage(reached, f"no buffer begins here; the next one at offset {found}", found - reached)
+        elif not _unwritten(self.descriptor, reached, self.file_size):
+            self._damage(reached, "no buffer begins here, nor anywhere behind", self.file_size - reached)
+        return end
+
+    def _uncertain(self) -> NDArray[Any] | None:
+        """The row of the buffer before, if its size may be wrong: nothing else says how long it is."""
+        rows = next((part for part in reversed(self.parts) if len(part)), None)
+        if rows is None or (self.sizes.plain and not rows["flags"][-1] & layout.BUFFER_FLAG_COMPRESSED):
+            return None
+        row: NDArray[Any] = rows[-1]
+        return row
+
+    def _salvaged(self, start: int, end: int) -> bool:
+        """Take what lies in [start, end) for a buffer if its contents say so."""
+        compressed = self.header.compressed or not self.sizes.plain
+        row = salvage(self.descriptor, start, end, self.sizes, compressed=compressed)
+        if row is None:
+            return False
+        self.parts.append(row)
+        self.salvaged.append(start)
+        self._damage(start, "the header of this buffer is broken; its records were found all the same", 0)
+        return True
+
+    def _damage(self, offset: int, what: str, lost: int) -> None:
+        self.facts.add_damage(Damage(self.file, offset, what, lost))
+
+
+def _without_copies(descriptor: int, rows: NDArray[Any], file: str, facts: Description) -> NDArray[Any]:
+    """The rows without buffers that are there twice, byte by byte."""
+    kept = np.ones(len(rows), np.bool_)
+    if len(rows) < 2:
+        return rows
+    names = ("sequence", "timestamp", "size", "filled", "processor", "flags")
+    keys = np.array([rows[name].astype(np.int64) for name in names]).T
+    order = np.lexsort(keys.T)
+    same = np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1))
+    for pair in same.tolist():
+        first, second = int(order[pair]), int(order[pair + 1])
+        if _same_bytes(descriptor, rows[first], rows[second]):
+            kept[second] = False
+            what = f"the same buffer as at offset {int(rows['offset'][first])}, once more; it was left out"
+            facts.add_damage(Damage(file, int(rows["offset"][second]), what, 0))
+    return rows[kept]
+
+
+def _same_bytes(descriptor: int, one: Any, other: Any) -> bool:
+    size, step = int(one["size"]), 1 << 20
+    return all(
+        read_at(descriptor, min(step, size - at), int(one["offset"]) + at)
+        == read_at(descriptor, min(step, size - at), int(other["offset"]) + at)
+        for at in range(0, size, step)
+    )
 
 
 def _unwritten(descriptor: int, start: int, file_size: int) -> bool:
     """Whether the rest is the unused tail of a preallocated file: zeros only."""
-    from etwcap.native.twin_etl import read_at
-
     while start < file_size:
         data = read_at(descriptor, 1 << 20, start)
         if not data or data.count(0) != len(data):
@@ -130,8 +242,10 @@ def _report_losses(
         facts.session.compressed_buffers = int(np.count_nonzero(rows["flags"] & layout.BUFFER_FLAG_COMPRESSED))
 
 
-def _chains(rows: NDArray[Any], complete: bool) -> BufferTable:
+def _chains(rows: NDArray[Any], complete: bool, salvaged: NDArray[np.bool_]) -> BufferTable:
     processors = rows["processor"].astype(np.uint32)
+    # whose header is not believed is a chain of its own: then its records find their place by their times
+    processors[salvaged] = 0x10000 + np.arange(np.count_nonzero(salvaged), dtype=np.uint32)
     known, chain = np.unique(processors, return_inverse=True)
     rows["chain"] = chain % MAXIMUM_CHAINS
     order = np.lexsort((rows["offset"], rows["sequence"], rows["chain"]))

@@ -124,6 +124,9 @@ int ec_etl_may_begin(const uint8_t *p, size_t left);
 /* The end of the chain of whole records of known types that begins at data, at most size. */
 EC_API size_t ec_etl_records_end(const uint8_t *data, size_t size);
 
+/* A compressed buffer that unpacks to more times its size is not sought through; traces compress 5 to 50 times. */
+#define EC_ETL_MOST_RATIO 256u
+
 /* Where the records of a damaged buffer certainly go on: the first payload offset at or after from (a multiple of 8) at which a
  * record of a known type lies from which the sizes lead, record by record, exactly to the buffer's filled end, with times that never
  * go back and that are not before low. UINT32_MAX where there is none, or where the buffer cannot be read and unpacked whole. */

@@ -14,7 +14,18 @@ from etwcap.native import twin_etl
 from etwcap.native.loader import function, library, pointer
 from etwcap.native.twin_etl import BUFFER, ISSUE, RECORD
 
-__all__ = ["BUFFER", "ISSUE", "RECORD", "ClockRule", "Engine", "Merge", "find_header", "open_merge", "scan"]
+__all__ = [
+    "BUFFER",
+    "ISSUE",
+    "RECORD",
+    "ClockRule",
+    "Engine",
+    "Merge",
+    "find_header",
+    "open_merge",
+    "records_end",
+    "scan",
+]
 
 GUID_CAPACITY = 4096
 """Providers told apart in one trace; the last ordinal stands for "none" and for what found no place."""
@@ -112,6 +123,15 @@ def find_header(descriptor: int, start: int, end: int, file_size: int, max_fille
     work = np.empty(1 << 18, np.uint8)
     found = call(os_handle(descriptor), start, end, file_size, max_filled, plain_size, pointer(work), work.size)
     return None if found < 0 else int(found)
+
+
+def records_end(data: bytes) -> int:
+    """Where the chain of whole records of known types ends that begins with ``data``: its end, or where none is."""
+    core = library()
+    if core is None:
+        return twin_etl.records_end(data)
+    call = function(core, "ec_etl_records_end", ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+    return int(call(data, len(data)))
 
 
 class Engine(Protocol):

@@ -79,6 +79,8 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
     const uint32_t total = b->filled - HEADER;
     const int packed = (b->flags & FLAG_COMPRESSED) != 0;
     const uint32_t stored = packed ? b->size - HEADER : total;
+    if (packed && total / EC_ETL_MOST_RATIO > b->size)
+        return NOWHERE;
     uint32_t found = NOWHERE;
     uint8_t *data = malloc(total);
     uint8_t *good = calloc(total / 64 + 1, 1);

@@ -2,6 +2,7 @@
 
 #define HEADER 72u
 #define FLAG_COMPRESSED 0x0040u
+#define LARGEST 0x2000000u /* twice the largest buffer that Windows allows */
 
 /* Field offsets of WMI_BUFFER_HEADER. */
 static void read_header(const uint8_t *p, int64_t offset, ec_etl_buffer *b)
@@ -24,12 +25,13 @@ static void read_header(const uint8_t *p, int64_t offset, ec_etl_buffer *b)
 /* max_filled: BufferSize of the logfile header, 0 if not known; plain_size: size of every uncompressed data buffer, 0 if not known. */
 static int plausible(const ec_etl_buffer *b, uint32_t max_filled, uint32_t plain_size)
 {
-    if (b->size < HEADER || b->filled < HEADER || b->type > 7 || (b->flags & ~0x007Fu))
+    if (b->size < HEADER || b->size > LARGEST || b->filled < HEADER || b->filled % 8 || b->type > 7 ||
+        (b->flags & ~0x007Fu))
         return 0;
-    if (max_filled && b->filled > max_filled)
+    if (b->filled > (max_filled ? max_filled : LARGEST))
         return 0;
     if (b->flags & FLAG_COMPRESSED)
-        return b->size <= 0x2000000u;
+        return 1;
     if (b->filled > b->size)
         return 0;
     return plain_size == 0 || b->size == plain_size || b->type == 4;
@@ -80,12 +82,13 @@ int64_t ec_etl_find_header(intptr_t handle, int64_t from, int64_t to, int64_t fi
     /* A header found by chance is sought out by its fields, by the first record behind it (plain) and by the header that must
      * follow it. */
     const size_t need = HEADER + 4;
-    if (work_size < 4096)
+    size_t step = 4096; /* what is sought is mostly near: little is read at first */
+    if (work_size < step)
         return -1;
     if (to > file_size)
         to = file_size;
     while (from < to && file_size - from >= (int64_t)need) {
-        const int64_t got = ec_file_read(handle, work, work_size, from);
+        const int64_t got = ec_file_read(handle, work, step, from);
         if (got < (int64_t)need)
             return -1;
         const size_t last = (size_t)got - need;
@@ -112,6 +115,7 @@ int64_t ec_etl_find_header(intptr_t handle, int64_t from, int64_t to, int64_t fi
                 return at;
         }
         from += (int64_t)last + 1;
+        step = step < work_size / 4 ? step * 4 : work_size;
     }
     return -1;
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 HEADER = 72
 FLAG_COMPRESSED = 0x0040
+LARGEST = 0x2000000
+"""Twice the largest buffer that Windows allows."""
+MOST_RATIO = 256
+"""A compressed buffer that unpacks to more times its size is not sought through; traces compress 5 to 50 times."""
 NOBODY = 0xFFFFFFFF
 
 RECORD_SIZE, RECORD_TYPE, STREAM, CUT, READ, MARKER = 1, 2, 3, 4, 5, 6
@@ -85,7 +90,8 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
 # ---- buffer headers ----
 
 
-def _read_header(data: bytes, offset: int) -> tuple[int, ...]:
+def read_header(data: bytes, offset: int) -> tuple[int, ...]:
+    """The 72 bytes of a buffer header as a row of BUFFER."""
     u = int.from_bytes
     flags = u(data[0x34:0x36], "little")
     processor = u(data[0x28:0x2A], "little")
@@ -104,14 +110,15 @@ def _read_header(data: bytes, offset: int) -> tuple[int, ...]:
     )
 
 
-def _plausible(row: tuple[int, ...], max_filled: int, plain_size: int) -> bool:
+def plausible(row: tuple[int, ...], max_filled: int, plain_size: int) -> bool:
+    """Whether a buffer may have that header: ``max_filled`` and ``plain_size`` as in :func:`etwcap.native.etl.scan`."""
     size, filled, flags, kind = row[3], row[4], row[8], row[9]
-    if size < HEADER or filled < HEADER or kind > 7 or flags & ~0x7F:
+    if not HEADER <= size <= LARGEST or filled < HEADER or filled % 8 or kind > 7 or flags & ~0x7F:
         return False
-    if max_filled and filled > max_filled:
+    if filled > (max_filled or LARGEST):
         return False
     if flags & FLAG_COMPRESSED:
-        return size <= 0x2000000
+        return True
     return filled <= size and (plain_size == 0 or size == plain_size or kind == 4)
 
 
@@ -122,8 +129,8 @@ def scan(
     rows: list[tuple[int, ...]] = []
     while file_size - offset >= HEADER:
         header = read_at(descriptor, HEADER, offset)
-        row = _read_header(header, offset) if len(header) == HEADER else None
-        if row is None or not _plausible(row, max_filled, plain_size):
+        row = read_header(header, offset) if len(header) == HEADER else None
+        if row is None or not plausible(row, max_filled, plain_size):
             return np.array(rows, BUFFER), offset, True
         size = row[3]
         if size > file_size - offset:
@@ -133,30 +140,26 @@ def scan(
     return np.array(rows, BUFFER), offset, False
 
 
+_LIKE_A_HEADER = re.compile(rb"(?s)(?=.{12}\0{4}.{28}[\0-\4]\0{3}.{5}\0[\0\4]\0)")
+"""ReferenceCount 0, a small State, the high byte of BufferFlag 0, BufferType 0 or 4."""
+
+
 def find_header(descriptor: int, start: int, end: int, file_size: int, max_filled: int, plain_size: int) -> int | None:
     """Twin of :func:`etwcap.native.etl.find_header`."""
     need = HEADER + 4
-    step = 1 << 18
+    step = 4096
     end = min(end, file_size)
     while start < end and file_size - start >= need:
         data = read_at(descriptor, step, start)
         if len(data) < need:
             return None
         last = len(data) - need
-        for i in range(last + 1):
-            if start + i >= end:
+        for match in _LIKE_A_HEADER.finditer(data, 0, last + HEADER):
+            i = match.start()
+            if i > last or start + i >= end:
                 break
-            if (
-                data[i + 0x37]
-                or data[i + 0x35]
-                or data[i + 0x36] not in (0, 4)
-                or data[i + 0x0C : i + 0x10] != bytes(4)
-            ):
-                continue
-            if int.from_bytes(data[i + 0x2C : i + 0x30], "little") > 4:
-                continue
-            row = _read_header(data[i : i + HEADER], start + i)
-            if not _plausible(row, max_filled, plain_size) or row[4] == HEADER or row[1] < 0:
+            row = read_header(data[i : i + HEADER], start + i)
+            if not plausible(row, max_filled, plain_size) or row[4] == HEADER or row[1] < 0:
                 continue
             if not row[8] & FLAG_COMPRESSED and data[i + HEADER + 3] not in (0xC0, 0x90):
                 continue
@@ -164,9 +167,10 @@ def find_header(descriptor: int, start: int, end: int, file_size: int, max_fille
             if file_size - follows < HEADER:
                 return start + i
             after = read_at(descriptor, HEADER, follows)
-            if len(after) == HEADER and _plausible(_read_header(after, follows), max_filled, plain_size):
+            if len(after) == HEADER and plausible(read_header(after, follows), max_filled, plain_size):
                 return start + i
         start += last + 1
+        step = min(step * 4, 1 << 18)
     return None
 
 
@@ -439,7 +443,8 @@ class TwinMerge:
                     break
                 if doubtful and not sought:
                     sought = True
-                    behind = None if short else resume(data, at + 8, low)
+                    bomb = row["flags"] & FLAG_COMPRESSED and len(data) // MOST_RATIO > int(row["size"])
+                    behind = None if short or bomb else resume(data, at + 8, low)
                 if stride == 0 or (doubtful and behind is not None and at < behind < at + stride):
                     ahead = behind is not None and behind > at
                     passed = behind - at if behind is not None and ahead else left
