@@ -7,8 +7,9 @@ from ctypes import string_at
 from dataclasses import dataclass, field
 from typing import Any
 
-from etwcap.windows.iphlpapi import IpHelper, utf16
+from etwcap.windows.iphlpapi import IpHelper
 from etwcap.windows.layouts_iphlpapi import IP_ADAPTER_ADDRESSES, IP_ADAPTER_UNICAST_ADDRESS
+from etwcap.windows.text import utf16, wide_at
 from etwcap.windows.winsock import read_sockaddr
 
 SKIP_ANYCAST, SKIP_MULTICAST, SKIP_DNS, ALL_INTERFACES = 0x2, 0x4, 0x8, 0x100
@@ -89,8 +90,8 @@ def filter_layers(helper: IpHelper | None = None) -> dict[int, str]:
 def _adapter(each: Any) -> Adapter:
     return Adapter(
         guid=string_at(each.AdapterName).decode("ascii", "replace") if each.AdapterName else "",
-        alias=_wide(each.FriendlyName),
-        description=_wide(each.Description),
+        alias=wide_at(each.FriendlyName),
+        description=wide_at(each.Description),
         luid=each.Luid,
         index=each.IfIndex,
         index6=each.Ipv6IfIndex,
@@ -123,17 +124,6 @@ def _linked(pointer: int | None, structure: Any) -> Iterator[Any]:
         each = structure.from_address(pointer)
         yield each
         pointer = each.Next
-
-
-def _wide(pointer: int | None) -> str:
-    if not pointer:
-        return ""
-    units: list[bytes] = []
-    while unit := string_at(pointer + 2 * len(units), 2):
-        if unit == b"\0\0" or len(units) >= _MOST:
-            break
-        units.append(unit)
-    return b"".join(units).decode("utf-16-le", "replace")
 
 
 def _speed(value: int) -> int | None:

@@ -34,6 +34,7 @@ from etwcap.windows.layouts_iphlpapi import (
     MIB_UDPROW_OWNER_PID,
     MIB_UNICASTIPADDRESS_ROW,
 )
+from etwcap.windows.text import utf16
 from etwcap.windows.winsock import AF_INET, AF_INET6
 
 AF_UNSPEC = 0
@@ -269,8 +270,3 @@ def _remote(rows: Rows) -> Rows:
     for ours, theirs in (("family", "family"), ("address", "remote_address"), ("scope", "remote_scope")):
         made[ours] = connected[theirs]
     return made
-
-
-def utf16(room: Any) -> str:
-    """The text of an array of UTF-16 units, up to the first zero; what is no text is replaced."""
-    return bytes(room).decode("utf-16-le", "replace").partition("\0")[0]
