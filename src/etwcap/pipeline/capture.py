@@ -14,7 +14,7 @@ from etwcap.filters.compiled import Filter
 from etwcap.filters.stage import FilterStage
 from etwcap.filters.stopping import StopWhen
 from etwcap.native import backend
-from etwcap.packets import Chunk, Context, Losses
+from etwcap.packets import Chunk, Context
 from etwcap.pipeline.choices import Choices, check_numbers
 from etwcap.pipeline.convert import Outcome, output_format, section_of
 from etwcap.pipeline.protocols import Sink, Source, Stage
@@ -92,7 +92,6 @@ class Progress:
 
     packets: int
     bytes: int
-    losses: Losses
     seconds: float
     """since it began"""
     stopping: bool
@@ -197,8 +196,7 @@ class _Run:
                 stopping = True
                 self._source.stop()
             if self._watch is not None:
-                losses = self._source.describe().losses
-                self._watch(Progress(sink.packets, sink.size, losses, now - self._begin, stopping))
+                self._watch(Progress(sink.packets, sink.size, now - self._begin, stopping))
             if enough():
                 return
 
