@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from etwcap.pipeline.convert import Outcome
     from etwcap.sinks.pieces import Rotation
 
-REPAIRS = ("wifi",)
+REPAIRS = ("wifi", "ipv6", "order")
 """Names that ``--repair`` knows."""
 
-PLANNED_REPAIRS = ("ipv6", "order", "length", "checksums", "duplicates")
+PLANNED_REPAIRS = ("length", "checksums", "duplicates")
 
 EPILOG = """\b
 Examples:
@@ -94,7 +94,8 @@ def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -
     show_default=True,
     callback=check_repair,
     metavar="auto|all|none|NAME,…",
-    help="What to put right: wifi (a Protected bit on clear frames). -NAME takes one out, as in all,-wifi.",
+    help="What to put right: wifi (a Protected bit on clear frames), ipv6 (headers that raw sockets leave out), order "
+    "(answers before their causes; auto: only where raw sockets recorded). -NAME takes one out, as in all,-wifi.",
 )
 @click.option(
     "--evidence",

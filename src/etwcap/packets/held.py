@@ -27,21 +27,27 @@ class HeldRows:
         return len(self.packets)
 
     def release(
-        self, chunk: Chunk, packets: PacketTable, from_held: NDArray[np.bool_], passed: int, complete_to: int
+        self,
+        chunk: Chunk,
+        packets: PacketTable,
+        from_held: NDArray[np.bool_],
+        passed: int,
+        complete_to: int,
+        lead: int = 0,
     ) -> Chunk:
         """A chunk of the first ``passed`` rows of ``packets``; the others are held from now on.
 
         ``packets`` has the rows in their order; a row's offsets are those in the buffer of the held rows where
         ``from_held`` says so, else those in ``chunk.buffer``. Events and side blocks of ``chunk`` go along. What
-        was held and is not in ``packets`` is gone.
+        was held and is not in ``packets`` is gone. ``lead`` bytes stay free before the packets of a new buffer.
         """
         buffers = (chunk.buffer, self.buffer)
         source = from_held.astype(np.intp)
         out, events, buffer = packets.take(slice(0, passed)), chunk.events, chunk.buffer
         if source[:passed].any():
             spans = _event_spans(events)
-            buffer = np.empty(_size(out) + int(spans[1].sum(dtype=np.int64)), np.uint8)
-            at = _copy_packets(buffers, source[:passed], out, buffer)
+            buffer = np.empty(lead + _size(out) + int(spans[1].sum(dtype=np.int64)), np.uint8)
+            at = _copy_packets(buffers, source[:passed], out, buffer, lead)
             events = _copy_events(chunk.buffer, events, spans, buffer, at)
         back = packets.take(slice(passed, len(packets)))
         room = np.empty(_size(back), np.uint8)
@@ -56,10 +62,13 @@ def _size(packets: PacketTable) -> int:
 
 
 def _copy_packets(
-    buffers: Sequence[NDArray[np.uint8]], source: NDArray[np.intp], packets: PacketTable, out: NDArray[np.uint8]
+    buffers: Sequence[NDArray[np.uint8]],
+    source: NDArray[np.intp],
+    packets: PacketTable,
+    out: NDArray[np.uint8],
+    used: int = 0,
 ) -> int:
-    """Copy the rows' bytes to ``out`` and rebase their offsets; returns the bytes used."""
-    used = 0
+    """Copy the rows' bytes to ``out[used:]`` and rebase their offsets; returns where they end there."""
     for start, length in (("offset", "captured"), ("options_offset", "options_length")):
         lengths = packets[length]
         if not lengths.any():

@@ -19,10 +19,12 @@ from etwcap.packets import Context, Description, Receipt
 from etwcap.pipeline.choices import Choices, check_numbers, fixed_times, latest
 from etwcap.pipeline.merge import MergedSource
 from etwcap.pipeline.protocols import Sink, Source, Stage
+from etwcap.pipeline.recording import RepairedRecording
 from etwcap.pipeline.run import Staged, pump
 from etwcap.repair.evidence import EvidenceStage
 from etwcap.repair.limits import When, parse_when
 from etwcap.repair.loopback import LoopbackStage
+from etwcap.repair.names import WIFI, parse_repairs
 from etwcap.repair.selection import InterfaceSelection
 from etwcap.repair.sightings import SightingStage
 from etwcap.repair.wifi import WifiStage
@@ -33,9 +35,7 @@ from etwcap.sinks.pieces import PieceSink, Rotation, check_rotation
 from etwcap.sources.absence import absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import FileSource, open_source
-
-REPAIRS = ("wifi",)
-"""Names that ``repair`` knows."""
+from etwcap.sources.recording import RecordingSource
 
 _FORMATS = {".pcapng": "pcapng", ".pcap": "pcap", ".cap": "pcap"}
 
@@ -239,24 +239,6 @@ def _times(
     return fixed_times(start, end, last_time)
 
 
-def parse_repairs(text: str) -> frozenset[str]:
-    """The repairs that a ``--repair`` value asks for. Raises UsageError for a name that does not exist."""
-    chosen: set[str] = set()
-    for position, word in enumerate(name.strip() for name in text.split(",")):
-        bare = word.removeprefix("-")
-        if position == 0 and word in ("auto", "all", "none"):
-            chosen = set() if word == "none" else set(REPAIRS)
-        elif bare not in REPAIRS:
-            raise UsageError(
-                f"there is no repair {word!r}", cause=f"repair {text}", hint=f"there is: {', '.join(REPAIRS)}"
-            )
-        elif word.startswith("-"):
-            chosen = (set(REPAIRS) if position == 0 else chosen) - {bare}
-        else:
-            chosen.add(bare)
-    return frozenset(chosen)
-
-
 def etl_stages(
     context: Context, appearances: str, *, drops: bool, ethernet: bool, repairs: frozenset[str]
 ) -> list[Stage]:
@@ -264,7 +246,7 @@ def etl_stages(
     stages: list[Stage] = [SightingStage(context, appearances, drops)]
     if appearances != "all":
         stages.append(LoopbackStage(context))
-    return [*stages, WifiStage(context, ethernet=ethernet, clear_protected="wifi" in repairs)]
+    return [*stages, WifiStage(context, ethernet=ethernet, clear_protected=WIFI in repairs)]
 
 
 def _flow(
@@ -283,6 +265,9 @@ def _flow(
             stages = etl_stages(
                 context, options.appearances, drops=options.drops, ethernet=options.ethernet, repairs=repairs
             )
+        elif isinstance(source, RecordingSource):
+            flows.append(RepairedRecording(source, repairs, comments="comments" in options.evidence))
+            continue
         elif options.ethernet:
             stages = [WifiStage(context, ethernet=True, clear_protected=False)]
         flows.append(Staged(source, stages) if stages else source)

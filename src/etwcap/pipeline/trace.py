@@ -28,15 +28,18 @@ from etwcap.packets import (
     Session,
 )
 from etwcap.packets.table import NO_PROCESS
-from etwcap.pipeline.convert import etl_stages, parse_repairs
+from etwcap.pipeline.convert import etl_stages
 from etwcap.pipeline.protocols import Source
+from etwcap.pipeline.recording import RepairedRecording
 from etwcap.pipeline.run import Staged
 from etwcap.providers.base import NetworkCard
 from etwcap.providers.names import group_name, provider_name
 from etwcap.providers.pktmon import PktMonProvider
 from etwcap.providers.pktmon_components import Component
+from etwcap.repair.names import parse_repairs
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import FileSource, open_source
+from etwcap.sources.recording import RecordingSource
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DIRECTIONS = ("", "in", "out", "")
@@ -264,6 +267,8 @@ class Trace:
             self._description = self._source.describe()
         self._fresh = False
         self._context.descriptions = [self._description]
+        if isinstance(self._source, RecordingSource):
+            return RepairedRecording(self._source, self._repairs)
         if not isinstance(self._source, EtlSource):
             return self._source
         stages = etl_stages(

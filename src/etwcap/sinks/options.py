@@ -19,15 +19,15 @@ def option(code: int, value: bytes) -> bytes:
     return struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
 
 
-def text_option(code: int, text: str) -> bytes:
-    """An option of UTF-8 text, cut at a character where it is too long; nothing for an empty text.
+def text_option(code: int, text: str, lead: bytes = b"") -> bytes:
+    """An option of UTF-8 text behind ``lead``, cut at a character where it is too long; nothing for an empty text.
 
     Names come from traces, and readers print them: what could steer a terminal is escaped; lines of a comment stay.
     """
     data = safe_text(text, "\n" if code == COMMENT else "").encode("utf-8", "replace")
-    if len(data) > LONGEST:
-        data = data[:LONGEST].decode("utf-8", "ignore").encode()
-    return option(code, data) if data else b""
+    if len(lead) + len(data) > LONGEST:
+        data = data[: LONGEST - len(lead)].decode("utf-8", "ignore").encode()
+    return option(code, lead + data) if data else b""
 
 
 def number_option(code: int, value: int) -> bytes:

@@ -220,7 +220,7 @@ def interface_block(interface: Interface) -> bytes:
         options.append(number_option(8, interface.speed))
     options.append(option(9, bytes([NANOSECONDS])))
     if interface.filter:
-        options.append(text_option(11, "\0" + interface.filter))
+        options.append(text_option(11, interface.filter, lead=b"\0"))
     options += [text_option(12, interface.os), text_option(15, interface.hardware), interface.options]
     head = struct.pack("<HHI", interface.link_type & 0xFFFF, 0, min(interface.snap_length, 2**32 - 1))
     return block(IDB, head + joined(options))

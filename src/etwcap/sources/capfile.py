@@ -101,6 +101,15 @@ class CaptureFileSource:
         receipt.note("time-clamped", "times do not fit into 64 bits of ns and were set to the nearest", index.clamped)
         receipt.note("no-time", "packets have no time in the input and got that of the packet before", index.untimed)
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether records of raw sockets stand at the input's beginning."""
+        return isinstance(self._reader, PcapngReader) and self._reader.names_socket_records()
+
+    def place(self, offset: int) -> int:
+        """Where in the input a byte of the present chunk's buffer stands."""
+        return self._window.base + offset
+
     def progress(self) -> tuple[int, int]:
         """(bytes of the input done, bytes in all; 0 where that is not known)."""
         return self._window.base + self._reader.index.at, self._window.size

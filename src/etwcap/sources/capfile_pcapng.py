@@ -11,8 +11,9 @@ from etwcap.errors import NotATraceError
 from etwcap.native.capfile import INTERFACE, PacketIndex, Stop, find_block
 from etwcap.packets import Chunk, Context, Damage, Description, EventTable, PacketTable, SideBlock
 from etwcap.packets.chunk import END_OF_TIME
+from etwcap.providers import rawsocket_layout
 from etwcap.sources import capfile_blocks as blocks
-from etwcap.sources.capfile_window import Window
+from etwcap.sources.capfile_window import WINDOW, Window
 
 SHB = 0x0A0D0D0A
 LONGEST_FOUND = 1 << 19
@@ -48,15 +49,27 @@ class PcapngReader:
         self._lead_in()
 
     def _lead_in(self) -> None:
-        """Read up to the first packet, so that the section and its interfaces are known; as far as the window goes."""
-        index = self.index
+        """Read up to the first packet, so that the section and its interfaces are known; as far as the window goes. A
+        pipe is waited for."""
+        index, window = self.index, self._window
         index.rows = 1
-        while (stop := index.pcapng(self._window.view)) in (Stop.BLOCK, Stop.MISFIT):
+        while (stop := index.pcapng(window.view)) not in (Stop.FULL, Stop.BROKEN):
             if stop is Stop.MISFIT:
                 self._misfit()
-            elif not self._block() or self._side_bytes > SIDE_BYTES:
+            elif stop is Stop.BLOCK and self._block():
+                if self._side_bytes > SIDE_BYTES:
+                    break
+            elif not index.need or window.ended or index.at + index.need > WINDOW:
                 break
+            else:
+                window.slide(0, index.at + index.need)
         index.rows = self._rows
+
+    def names_socket_records(self) -> bool:
+        """Whether an interface met so far has raw sockets' link type, and their records' magic is in the window."""
+        numbers = self.index.table["interface"].tolist()
+        linked = any(self._context.interfaces[number].link_type == rawsocket_layout.LINK_TYPE for number in numbers)
+        return linked and rawsocket_layout.MAGIC.to_bytes(4, "little") in self._window.view.tobytes()
 
     def chunks(self) -> Iterator[Chunk]:
         """The packets in the file's order; see ``CaptureFileSource.chunks``."""

@@ -1,4 +1,4 @@
-"""Opening an input whatever it is: ETL, pcap or pcapng, a file or a pipe."""
+"""Opening an input whatever it is: ETL, pcap, pcapng or a recording of raw sockets, a file or a pipe."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from etwcap.etl.logfile import looks_like_etl, parse_logfile_header
 from etwcap.packets import Context
 from etwcap.sources.capfile import CaptureFileSource, compression, sniff
 from etwcap.sources.etl import EtlSource
+from etwcap.sources.recording import RecordingSource
 
-FileSource: TypeAlias = EtlSource | CaptureFileSource
+FileSource: TypeAlias = EtlSource | CaptureFileSource | RecordingSource
 
 _HEAD = 80
 """Bytes that tell the kinds apart."""
@@ -34,8 +35,11 @@ def open_source(path: str | os.PathLike[str], context: Context, *, count_events:
         seekable = _rewind(descriptor)
         if sniff(head) is not None or compression(head) is not None:
             owned = os.dup(descriptor)
-            return CaptureFileSource(owned, context, name=shown, head=b"" if seekable else head, owns=True)
-        if not looks_like_etl(head):
+            source = CaptureFileSource(owned, context, name=shown, head=b"" if seekable else head, owns=True)
+            return RecordingSource(source, context) if source.is_recording else source
+        if not seekable and not looks_like_etl(
+            head
+        ):  # a file whose beginning is broken may yet be known by its buffers
             parse_logfile_header(head, shown)  # says what it is instead
             raise NotATraceError(f"{shown} is not a trace")
         owned = os.dup(descriptor) if seekable else _spool(descriptor, head)
