@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +181,36 @@ def test_wrong_usage_is_told_before_anything_is_opened(options: CaptureOptions, 
     with pytest.raises(UsageError, match=says):
         options.check(output)
     assert Filter("tcp").tree is not None
+
+
+def test_each_temporary_name_is_noted_before_its_file_is_and_forgotten_after(
+    context: Context, tap: FakeTap, tmp_path: Path
+) -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def keep_note(name: str) -> Callable[[], None]:
+        told.append(("made", Path(name).name, Path(name).exists()))
+        return lambda: told.append(("gone", Path(name).name, Path(name).exists()))
+
+    options = CaptureOptions(count=3, rotation=Rotation(period=2 * SECOND))
+    capture(tap, context, str(tmp_path / "%S.pcapng"), options, keep_note=keep_note)
+    assert told == [(what, f"{piece}.part.pcapng", False) for piece in ("00", "02") for what in ("made", "gone")]
+
+
+def test_the_name_of_a_file_that_stays_unfinished_is_not_forgotten(
+    context: Context, tap: FakeTap, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def keep_note(name: str) -> Callable[[], None]:
+        return lambda: told.append(name)
+
+    def watch(progress: Progress) -> None:
+        if progress.packets == 2:
+            (tmp_path / "x.pcapng").mkdir(exist_ok=True)  # so that it cannot have its final name
+            tap.stop()
+
+    with pytest.raises(OutputError):
+        capture(tap, context, tmp_path / "x.pcapng", watch=watch, keep_note=keep_note)
+    assert told == []
+    assert len(lengths(tmp_path / "x.part.pcapng")) == 2

@@ -106,13 +106,15 @@ def capture(
     *,
     stages: Sequence[Stage] = (),
     watch: Callable[[Progress], None] | None = None,
+    keep_note: Callable[[str], Callable[[], None]] | None = None,
 ) -> Outcome:
     """Write what the source gives until it ends, or one of the options ends it.
 
     ``output`` is a file (written as NAME.part.SUFFIX until it is whole), "-" for standard output, or a sink.
-    ``stages`` come first, right behind the source: what repairs its packets. The source is stopped and closed in any
-    case, and what was taken is written, also when something fails: then the file is finished before the error is
-    raised. A capture without packets leaves no file, and the outcome's exit code is 3.
+    ``stages`` come first, right behind the source: what repairs its packets. ``keep_note`` is told the temporary name
+    of each file before it is made, and gives what is to be called once it has its final name. The source is stopped and
+    closed in any case, and what was taken is written, also when something fails: then the file is
+    finished before the error is raised. A capture without packets leaves no file, and the outcome's exit code is 3.
     """
     context.receipt.backend = backend()
     if source.describe() not in context.descriptions:
@@ -134,7 +136,7 @@ def capture(
         kind = output_format(output, options.format)
         target = os.fspath(output)
         path = None if target in STDOUT else Path(target)
-        sink = _file_sink(target, context, kind, choices, options.rotation or Rotation())
+        sink = _file_sink(target, context, kind, choices, options.rotation or Rotation(), keep_note)
     else:
         sink = output
     end = None if options.duration is None else time.monotonic() + options.duration / SECOND
@@ -201,9 +203,16 @@ class _Run:
                 return
 
 
-def _file_sink(target: str, context: Context, kind: str, choices: Choices, rotation: Rotation) -> LiveSink:
+def _file_sink(
+    target: str,
+    context: Context,
+    kind: str,
+    choices: Choices,
+    rotation: Rotation,
+    keep_note: Callable[[str], Callable[[], None]] | None,
+) -> LiveSink:
     def create(name: str) -> PcapSink | PcapngSink:
-        out = Output(name, live=True)
+        out = Output(name, live=True, keep_note=keep_note)
         if kind == "pcap":
             return PcapSink(out, context)
         shown = choices.shown

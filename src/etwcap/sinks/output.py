@@ -14,7 +14,7 @@ import secrets
 import select
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from etwcap.errors import OutputError
@@ -37,10 +37,18 @@ class Output:
     cannot be opened or written, ReaderGone where a pipe's reader went away.
 
     ``live``: the temporary name is NAME.part.SUFFIX, for others to read while it grows; ``abort`` then leaves what was
-    written under that name, since it cannot be captured again.
+    written under that name, since it cannot be captured again. ``keep_note`` is told that name before the file is
+    made, and gives what is to be called once it is gone.
     """
 
-    def __init__(self, target: str | Path, *, inputs: Iterable[str | Path] = (), live: bool = False) -> None:
+    def __init__(
+        self,
+        target: str | Path,
+        *,
+        inputs: Iterable[str | Path] = (),
+        live: bool = False,
+        keep_note: Callable[[str], Callable[[], None]] | None = None,
+    ) -> None:
         self.name = str(target)
         """for people"""
         self.path: Path | None = None
@@ -49,6 +57,7 @@ class Output:
         """bytes so far"""
         self._part: str | None = None
         self._live = live
+        self._forget: Callable[[], None] | None = None
         self._fd = -1
         self._owned = True
         if self.name in STDOUT:
@@ -64,6 +73,8 @@ class Output:
         folder, name = os.path.split(real)
         hidden = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(4)}.part")
         self._part = live_name(real) if live else hidden
+        if keep_note is not None and not os.path.lexists(self._part):
+            self._forget = keep_note(self._part)
         self._open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def _open_stdout(self) -> None:
@@ -139,7 +150,7 @@ class Output:
                 with contextlib.suppress(OSError):
                     os.chmod(self._part, stat.S_IMODE(os.stat(self._real).st_mode))
                 os.replace(self._part, self._real)
-                self._part = None
+                self._gone()
         except OSError as error:
             self.abort()
             raise self._failure(error, "cannot be finished") from error
@@ -151,7 +162,14 @@ class Output:
         if self._part is not None and not (self._live and self.written):
             with contextlib.suppress(OSError):
                 os.unlink(self._part)
-            self._part = None
+            self._gone()
+
+    def _gone(self) -> None:
+        """The temporary name is not there any more."""
+        self._part = None
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
