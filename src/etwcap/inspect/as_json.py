@@ -42,6 +42,7 @@ def trace_info_dict(info: TraceInfo) -> dict[str, Any]:
         "services": info.services,
         "notes": [asdict(each) for each in info.notes],
         "no_packets": info.no_packets.as_dict() if info.no_packets else None,
+        "recording": info.recording.as_dict() if info.recording else None,
         "backend": info.backend,
         "exit_code": info.exit_code,
     }

@@ -12,9 +12,12 @@ from typing import Any
 from etwcap.filters.compiled import Filter
 from etwcap.filters.stage import FilterStage
 from etwcap.inspect.census import Census, InterfaceCount
+from etwcap.inspect.recording import RecordingInfo, recording_info
 from etwcap.native import backend
 from etwcap.packets import Chunk, Context, Description, Interface, Note, Receipt
 from etwcap.packets.linktypes import title
+from etwcap.pipeline.protocols import Source
+from etwcap.pipeline.recording import RepairedRecording
 from etwcap.pipeline.run import Staged
 from etwcap.providers.base import NetworkCard, TraceFacts
 from etwcap.providers.names import (
@@ -29,10 +32,12 @@ from etwcap.providers.names import (
 )
 from etwcap.providers.pktmon_names import location_name, reason_name
 from etwcap.repair.loopback import LoopbackStage
+from etwcap.repair.names import IPV6
 from etwcap.repair.sightings import SightingStage
 from etwcap.sources.absence import NoPackets, absence_in
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.opening import open_source
+from etwcap.sources.recording import RecordingSource
 
 _MAKERS = {
     PKTMON: "pktmon",
@@ -42,6 +47,8 @@ _MAKERS = {
     PEF_NDIS: "Message Analyzer on Windows 7 or 8",
 }
 _DIRECTIONS = ("received", "sent", "unknown")
+_HEADERS = frozenset({IPV6})
+"""A recording is counted with its headers rebuilt, so that filters see them."""
 
 
 @dataclass(slots=True)
@@ -103,11 +110,13 @@ class TraceInfo:
     services: int = 0
     no_packets: NoPackets | None = None
     """why there are none; None where there are some"""
+    recording: RecordingInfo | None = None
+    """what a recording of raw sockets had"""
     backend: str = field(default_factory=backend)
 
     @property
     def kind(self) -> str:
-        """etl, pcap or pcapng."""
+        """etl, pcap, pcapng or recording."""
         return self.description.inputs[0].kind
 
     @property
@@ -168,7 +177,8 @@ def describe_trace(
     filter: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TraceInfo:
-    """Read an ETL, pcap or pcapng file once and tell what is in it; "-" is standard input.
+    """Read an ETL, pcap or pcapng file once and tell what is in it; "-" is standard input. A recording of raw sockets is
+    read twice, as ``convert`` does.
 
     ``filter``: count only packets that match this expression of pcap-filter(7). ``progress`` is told (bytes done, bytes
     in all). Raises FilterError for a filter that cannot be understood, InputError where the file cannot be read and
@@ -180,7 +190,8 @@ def describe_trace(
     try:
         census = Census()
         matching = FilterStage(context, chosen) if chosen is not None else None
-        packets = Staged(source, [matching]) if matching is not None else source
+        packets: Source = RepairedRecording(source, _HEADERS) if isinstance(source, RecordingSource) else source
+        packets = Staged(packets, [matching]) if matching is not None else packets
         census.run(packets, _Selection(context) if isinstance(source, EtlSource) else None, progress)
         info = TraceInfo(os.fspath(path), source.describe(), census)
         info.interfaces = [
@@ -189,6 +200,8 @@ def describe_trace(
         info.notes = list(context.receipt.notes.values())
         if isinstance(source, EtlSource):
             _tell_trace(info, source)
+        elif isinstance(source, RecordingSource):
+            info.recording = recording_info(source)
         if matching is not None and matching.left_out:
             info.no_packets = None
     finally:

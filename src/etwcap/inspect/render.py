@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from etwcap.packets import Losses, Machine, Session
 
 CLOCKS = {1: "QPC", 2: "system time", 3: "CPU cycles"}
-KINDS = {"etl": "ETL trace", "pcap": "pcap capture", "pcapng": "pcapng capture"}
+KINDS = {
+    "etl": "ETL trace",
+    "pcap": "pcap capture",
+    "pcapng": "pcapng capture",
+    "recording": "recording of raw sockets",
+}
 _SHOWN = 20
 """Rows of a table at most; --json has all."""
 _DAMAGES_SHOWN = 10
@@ -64,6 +69,8 @@ def _facts(info: TraceInfo) -> list[tuple[str, str]]:
         *(("comment", "; ".join(comment.splitlines())) for comment in description.comments[:5]),
         ("lost", _losses(description.losses, known=info.kind == "etl")),
     ]
+    if info.recording is not None:
+        facts += info.recording.lines()
     facts += [("note", f"{note.count:,} × {note.text}") for note in info.notes]
     return facts
 
@@ -228,7 +235,7 @@ def _no_packets(info: TraceInfo, width: int) -> list[str]:
 
 def _next(info: TraceInfo) -> list[str]:
     """The command to type next."""
-    if info.kind != "etl" or not info.census.packets or info.path == "-":
+    if info.kind not in ("etl", "recording") or not info.census.packets or info.path == "-":
         return []
     path = subprocess.list2cmdline([info.path]) if sys.platform == "win32" else shlex.quote(info.path)
     return ["", "To open them in Wireshark:", f"  etwcap convert {safe_text(path)}"]

@@ -12,7 +12,7 @@ class InputFacts:
     name: str
     size: int
     kind: str
-    """etl, pcap or pcapng"""
+    """etl, pcap, pcapng or recording"""
     sha256: str = ""
 
 
