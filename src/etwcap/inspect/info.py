@@ -177,8 +177,8 @@ def describe_trace(
     filter: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TraceInfo:
-    """Read an ETL, pcap or pcapng file once and tell what is in it; "-" is standard input. A recording of raw sockets is
-    read twice, as ``convert`` does.
+    """Read an ETL, pcap or pcapng file once and tell what is in it; "-" is standard input. A recording of raw sockets
+    is read twice, as ``convert`` does.
 
     ``filter``: count only packets that match this expression of pcap-filter(7). ``progress`` is told (bytes done, bytes
     in all). Raises FilterError for a filter that cannot be understood, InputError where the file cannot be read and

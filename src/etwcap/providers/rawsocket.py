@@ -73,9 +73,9 @@ class RawSocketProvider:
         """The tables so far."""
         return self._context.addresses
 
-    def packets(self, buffer: NDArray[np.uint8], records: PacketTable) -> PacketTable:
-        """``sort_out`` and ``decode`` in one."""
-        return self.decode(buffer, records.take(self.sort_out(buffer, records)))
+    def decode(self, buffer: NDArray[np.uint8], records: PacketTable) -> PacketTable:
+        """``sort_out`` and ``decode_packets`` in one."""
+        return self.decode_packets(buffer, records.take(self.sort_out(buffer, records)))
 
     def sort_out(self, buffer: NDArray[np.uint8], records: PacketTable) -> NDArray[np.bool_]:
         """Which of the records are packets. Address tables among them are taken in, what is broken or not known is
@@ -98,7 +98,7 @@ class RawSocketProvider:
             self._tables(buffer, records, row)
         return is_packet
 
-    def decode(self, buffer: NDArray[np.uint8], records: PacketTable) -> PacketTable:
+    def decode_packets(self, buffer: NDArray[np.uint8], records: PacketTable) -> PacketTable:
         """The packets of records that ``sort_out`` found to be some, in their order."""
         heads = gather_rows(buffer, records["offset"], RAW_RECORD)
         packets = records.take(slice(None))

@@ -84,8 +84,8 @@ class RecordingSource:
     def _decoded(self, chunk: Chunk, raw: NDArray[np.bool_]) -> PacketTable:
         of_sockets = raw[chunk.packets["interface"]]
         if of_sockets.all():
-            return self._provider.decode(chunk.buffer, chunk.packets)
-        decoded = self._provider.decode(chunk.buffer, chunk.packets.take(of_sockets))
+            return self._provider.decode_packets(chunk.buffer, chunk.packets)
+        decoded = self._provider.decode_packets(chunk.buffer, chunk.packets.take(of_sockets))
         both = PacketTable.concat([chunk.packets.take(~of_sockets), decoded])
         return both.take(np.argsort(np.concatenate([np.flatnonzero(~of_sockets), np.flatnonzero(of_sockets)])))
 
