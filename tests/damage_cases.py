@@ -84,9 +84,17 @@ class Trace:
                     hit[number] = 1
         kept: Counter[Key] = Counter()
         ranges = self._damaged(case)
+        headers = {
+            n
+            for n in hit
+            if any(start < self.bounds[n][0] + HEADER and end > self.bounds[n][0] for start, end in ranges)
+        }
+        unplaced = {n for n in headers if self.compressed[n] and n - 1 in headers}  # no header says where it begins
         intact_to = {number: self._unpacked_to(number, ranges) for number in hit if self.compressed[number]}
         for packet in self.packets:
             number = packet.buffer
+            if number in unplaced:
+                continue
             if number in intact_to:
                 if packet.end > intact_to[number]:
                     continue
@@ -293,10 +301,3 @@ def _flips(trace: Trace, rng: random.Random) -> Iterator[Case]:
     for number in range(FLIPS // 8):
         at, size = rng.randrange(len(trace.image)), rng.choice((16, 64, 512, 4096))
         yield Case(f"random bytes {number} at {at}", ((at, rng.randbytes(min(size, len(trace.image) - at))),))
-
-
-def times_kept(case: Case) -> bool:
-    """Whether the damage leaves every time stamp's meaning: the first buffer, which holds the clock, is untouched."""
-    return case.order is not None or (
-        all(at >= layout.BUFFER_HEADER_SIZE + 1024 for at, _ in case.patches) and not case.name.startswith("first")
-    )

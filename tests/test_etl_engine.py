@@ -313,6 +313,23 @@ def test_a_record_size_that_cannot_be_costs_that_record_only_and_is_named(tmp_pa
     assert found.data == [*whole.data[:20], *whole.data[21:]]
 
 
+def test_a_size_that_ends_by_chance_with_another_record_swallows_none(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x4000)
+    with EtlWriter(path, kind) as trace:
+        for number in range(60):
+            trace.add(0, event(kind.raw0 + number, number, bytes(16)))
+    whole = both(path)
+    row, other = whole.records[20], whole.records[25]
+    at = int(whole.table.buffers["offset"][row["buffer"]]) + int(row["position"])
+    image = bytearray(path.read_bytes())
+    image[at : at + 2] = struct.pack("<H", int(other["position"]) - int(row["position"]))
+    path.write_bytes(image)
+    found = both(path)
+    assert found.issues == [(RECORD_SIZE, int(row["buffer"]), int(row["position"]))]
+    assert found.data == [*whole.data[:20], *whole.data[21:]]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_records_behind_damage_are_not_trusted_unless_they_lead_to_the_end_of_the_buffer(
     tmp_path: Path, compressed: bool

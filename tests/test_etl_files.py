@@ -153,6 +153,18 @@ def test_buffers_of_another_compression_are_reported_with_their_offset(
     image = bytearray(written.path.read_bytes())
     image[0x2C:0x30] = struct.pack("<I", number)
     written.path.write_bytes(image)
+    misnamed = etwcap.convert([written.path], tmp_path / "out.pcapng")
+    assert misnamed.exit_code == 4
+    assert misnamed.receipt.packets_written == 20
+    assert [damage.offset for damage in misnamed.descriptions[0].damage] == [0x2C]
+    (tmp_path / "out.pcapng").unlink()
+
+    at = 1024
+    while at < len(image):  # no Xpress stream any more
+        size = int.from_bytes(image[at : at + 4], "little")
+        image[at + 72 : at + size] = b"\xff" * (size - 72)
+        at += size
+    written.path.write_bytes(image)
     outcome = etwcap.convert([written.path], tmp_path / "out.pcapng")
     assert outcome.exit_code == 4
     assert outcome.output is None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.logfile import LogfileHeader
-from etwcap.etl.salvage import header_at, salvage, sizes_of
+from etwcap.etl.salvage import Sizes, header_at, salvage, sizes_of
 from etwcap.native.etl import BUFFER, find_header, scan
 from etwcap.native.twin_etl import LARGEST, plausible, read_at
 from etwcap.packets import Damage, Description
@@ -62,7 +62,13 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
     rows = _without_copies(descriptor, walk.rows(), file, facts)
     data = rows["type"] != layout.BUFFER_TYPE_HEADER
     compressed = (rows["flags"] & layout.BUFFER_FLAG_COMPRESSED) != 0
-    if header.compression not in (layout.COMPRESSION_FORMAT_NONE, layout.COMPRESSION_FORMAT_XPRESS):
+    count = len(rows)
+    xpress = header.compression in (layout.COMPRESSION_FORMAT_NONE, layout.COMPRESSION_FORMAT_XPRESS)
+    if not xpress and compressed.any() and _unpacks(descriptor, rows[compressed][0], walk.sizes):
+        what = f"the header names compression format {header.compression}, the buffers are compressed by Xpress"
+        facts.add_damage(Damage(file, 0x2C, what))
+        xpress = True
+    if not xpress:
         name = {2: "LZNT1", 4: "Xpress Huffman"}.get(header.compression, f"number {header.compression}")
         for row in rows[compressed]:
             facts.add_damage(
@@ -74,10 +80,13 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
                 )
             )
         rows, data = rows[~compressed], data[~compressed]
-    complete = not data.any() or bool((rows["flags"][data] & layout.BUFFER_FLAG_FLUSH_MARKER).any())
+    if data.any():
+        complete = bool((rows["flags"][data] & layout.BUFFER_FLAG_FLUSH_MARKER).any())
+    else:
+        complete = header.buffers_written <= count
     _report_losses(rows, data, header, complete, facts)
-    if facts.losses.missing_end and len(rows) < header.buffers_written:
-        missing = header.buffers_written - len(rows)
+    if facts.losses.missing_end and count < header.buffers_written:
+        missing = header.buffers_written - count
         what = f"the end of the trace is missing: {missing:,} of {header.buffers_written:,} buffers are not there"
         facts.add_damage(Damage(file, file_size, what))
     return _chains(rows, complete, np.isin(rows["offset"], walk.salvaged))
@@ -185,6 +194,12 @@ class _Walk:
 
     def _damage(self, offset: int, what: str, lost: int) -> None:
         self.facts.add_damage(Damage(self.file, offset, what, lost))
+
+
+def _unpacks(descriptor: int, row: Any, sizes: Sizes) -> bool:
+    """Whether a compressed buffer is an Xpress stream of exactly the size its header says."""
+    found = salvage(descriptor, int(row["offset"]), int(row["offset"]) + int(row["size"]), sizes, compressed=True)
+    return found is not None and int(found["filled"][0]) == int(row["filled"])
 
 
 def _without_copies(descriptor: int, rows: NDArray[Any], file: str, facts: Description) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.logfile import LogfileHeader
-from etwcap.native.etl import BUFFER, records_end
+from etwcap.native.etl import BUFFER, records_end, records_resume
 from etwcap.native.twin_etl import MOST_RATIO, plausible, read_at, read_header
 from etwcap.native.xpress import END, decode
 
@@ -89,13 +89,19 @@ def salvage(descriptor: int, start: int, end: int, sizes: Sizes, *, compressed: 
     else:
         used = len(body.rstrip(b"\xff"))
         filled = max(chain, min(used + -used % layout.ALIGNMENT, len(body)))
-    if chain == 0:
+    if chain == 0 and (compressed or not _goes_on(body)):
         return None
     row[3] = len(data)
     row[4] = _HEADER + filled
     row[8] = (row[8] & layout.BUFFER_FLAG_FLUSH_MARKER) | (layout.BUFFER_FLAG_COMPRESSED if packed else 0)
     row[9] = layout.BUFFER_TYPE_HEADER if start == 0 else 0
     return np.array([tuple(row)], BUFFER)
+
+
+def _goes_on(body: bytes) -> bool:
+    """Whether records certainly lie in an uncompressed buffer whose first ones are broken."""
+    used = len(body.rstrip(b"\xff"))
+    return records_resume(body[: min(used + -used % layout.ALIGNMENT, len(body))]) is not None
 
 
 def _believable(filled: int, least: int, most: int) -> bool:

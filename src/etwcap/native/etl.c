@@ -391,6 +391,14 @@ static int prime(ec_etl *e, chain *c, int may_take)
                 }
             }
         }
+        if (got == EC_PARSE_OK) {
+            const uint32_t inner = ec_etl_swallowed(e->o.arena + c->start, c->stride, c->head.raw);
+            if (inner != NOWHERE) {
+                report(e, EC_ISSUE_RECORD_SIZE, c->buffer, position, inner);
+                c->skip_to = c->consumed + inner;
+                continue;
+            }
+        }
         if (sized) {
             if (got != EC_PARSE_OK) {
                 report(e, got == EC_PARSE_TYPE ? EC_ISSUE_RECORD_TYPE : EC_ISSUE_RECORD_SIZE, c->buffer, position,

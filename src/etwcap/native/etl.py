@@ -24,6 +24,7 @@ __all__ = [
     "find_header",
     "open_merge",
     "records_end",
+    "records_resume",
     "scan",
 ]
 
@@ -132,6 +133,18 @@ def records_end(data: bytes) -> int:
         return twin_etl.records_end(data)
     call = function(core, "ec_etl_records_end", ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
     return int(call(data, len(data)))
+
+
+def records_resume(data: bytes) -> int | None:
+    """Where in a buffer's payload, whose beginning is broken, a chain of records begins that certainly leads to its
+    end; None where there is none.
+    """
+    core = library()
+    if core is None:
+        return twin_etl.resume(data, 0, -(2**63))
+    call = function(core, "ec_etl_records_resume", ctypes.c_uint32, ctypes.c_char_p, ctypes.c_size_t)
+    found = call(data, len(data))
+    return None if found == 2**32 - 1 else int(found)
 
 
 class Engine(Protocol):

@@ -72,6 +72,18 @@ static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from
     return found;
 }
 
+uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw)
+{
+    uint8_t good[65536 / 64 + 1];
+    uint64_t like = 0;
+    for (uint32_t at = 8; at + 8 <= stride; at += 8)
+        like += (uint64_t)(p[at + 3] == 0xC0 || p[at + 3] == 0x90);
+    if (like == 0 || stride > 65536)
+        return NOWHERE;
+    memset(good, 0, sizeof good);
+    return first_certain(p, stride, 8, raw, good);
+}
+
 uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, int64_t low)
 {
     if (b->filled <= HEADER || b->filled > LARGEST || b->size <= HEADER || b->size > LARGEST)
@@ -94,5 +106,13 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
         free(input);
     free(good);
     free(data);
+    return found;
+}
+
+uint32_t ec_etl_records_resume(const uint8_t *data, size_t size)
+{
+    uint8_t *good = size <= LARGEST ? calloc(size / 64 + 1, 1) : NULL;
+    const uint32_t found = good ? first_certain(data, (uint32_t)size, 0, INT64_MIN, good) : NOWHERE;
+    free(good);
     return found;
 }

@@ -327,6 +327,12 @@ def resume(data: bytes, start: int, low: int) -> int | None:
     return found
 
 
+def swallowed(record: bytes, raw: int) -> int | None:
+    """Where in a record, whose size is too large but ends by chance where another one does, records certainly begin."""
+    markers = record[11::8]
+    return resume(record, 8, raw) if b"\xc0" in markers or b"\x90" in markers else None
+
+
 def to_unix_ns(clock: ClockRule, raw: int) -> int:
     """ns since 1970 UTC of a raw time stamp, kept inside 64 bits."""
     filetime = raw if clock.type == 2 else clock.start + (raw - clock.raw0) * clock.scale // clock.frequency
@@ -463,6 +469,11 @@ class TwinMerge:
                     at += got.stride
                     continue
                 values = got.values
+                inner = swallowed(data[at : at + stride], values["raw"])
+                if inner is not None:
+                    self._issues.append((RECORD_SIZE, index, position, inner))
+                    at += inner
+                    continue
                 previous = low = values["raw"]
                 if got.guid is not None:
                     values["provider"] = self._ordinal(got.guid)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.buffers import BufferTable, read_buffers
-from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
+from etwcap.etl.logfile import LogfileHeader
 from etwcap.etl.records import MESSAGE, Records, pick
+from etwcap.etl.recover import read_logfile_header
 from etwcap.etl.time import FILETIME_HZ, unix_ns
 from etwcap.native.etl import ClockRule, Engine, open_merge
-from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
+from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM
 from etwcap.packets import (
     Chunk,
     Context,
@@ -119,11 +120,12 @@ class EtlSource:
 
     def _prepare(self) -> None:
         self.size = os.fstat(self._descriptor).st_size
-        start = read_at(self._descriptor, LONGEST, 0)
-        self.header = parse_logfile_header(start, self.name)
+        self.header, broken = read_logfile_header(self._descriptor, self.size, self.name)
         description = Description(inputs=[InputFacts(self.name, self.size, "etl")])
         description.session = _session(self.header)
         description.machine = _machine(self.header)
+        for each in broken:
+            description.add_damage(each)
         self.facts = TraceFacts(description, description.machine)
         self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
         self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
