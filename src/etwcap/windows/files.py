@@ -15,7 +15,9 @@ from etwcap.windows.security import security_attributes
 from etwcap.windows.text import wide, wide_at
 
 PROGRAM_DATA = UUID("62ab5d82-fdc1-4dc3-a9dd-070d1d495d97")
-"""FOLDERID_ProgramData"""
+"""FOLDERID_ProgramData: of all users."""
+LOCAL_APP_DATA = UUID("f1b32785-6fba-4fcf-9d55-7b8e7f157091")
+"""FOLDERID_LocalAppData: of this user, on this machine."""
 
 _ALREADY_EXISTS = 183
 _GENERIC_WRITE = 0x40000000
@@ -26,10 +28,10 @@ _REPARSE_POINT, _DIRECTORY, _NO_ATTRIBUTES = 0x400, 0x10, 0xFFFFFFFF
 _INVALID_HANDLE = ctypes.c_size_t(-1).value
 
 
-def program_data() -> str:
-    """The folder of all users' data, as the shell knows it (no environment variable has a say)."""
+def known_folder(folder: UUID) -> str:
+    """The path of one of Windows' own folders, as the shell knows it (no environment variable has a say)."""
     found = c_void_p()
-    guid = ctypes.create_string_buffer(PROGRAM_DATA.bytes_le, 16)
+    guid = ctypes.create_string_buffer(folder.bytes_le, 16)
     call = Library("shell32.dll").function("SHGetKnownFolderPath", c_int32, c_void_p, c_uint32, c_size_t, c_void_p)
     check("SHGetKnownFolderPath", call(guid, 0, 0, ctypes.byref(found)))
     try:
