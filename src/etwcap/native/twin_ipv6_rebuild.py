@@ -1,0 +1,373 @@
+"""Twin of ipv6_rebuild.c: destinations without a checksum, learning, and the headers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etwcap.native import twin_ipv6_claims as claims
+from etwcap.native import twin_ipv6_state as state
+from etwcap.native.twin_ipv6_claims import Claim, Packet, best_claim, group, match, reverse_ports, solicited
+from etwcap.native.twin_ipv6_shape import be16, be32
+from etwcap.native.twin_ipv6_state import State, kind_of, sum_of
+
+WRITE, INFER, JOIN = 1, 2, 4
+"""the numbers of ``ipv6_rebuild.Mode``"""
+
+_CERTAIN: Final = 18
+_WIDEST_STEP: Final = 1024
+_ENOUGH_VOTES: Final = 3
+_UNSUMMED: Final = frozenset((4, 41, 44, 46, 47, 50, 59, 88, 97, 108, 115, 132, 137, 143, 255))
+_HAS_DESTINATION, _HAS_HOP_LIMIT, _HAS_CLASS, _IS_CUT = 1, 4, 8, 32
+_RECORD, _HEADER = 64, 40
+
+
+class _Census:
+    """Own and other unicast addresses, of links and global."""
+
+    def __init__(self, s: State) -> None:
+        self.own: dict[int, list[int]] = {state.LINK: [], state.GLOBAL: []}
+        self.other: dict[int, list[int]] = {state.LINK: [], state.GLOBAL: []}
+        for index, address in enumerate(s.addresses):
+            kind = kind_of(address)
+            if kind in self.own:
+                (self.own if s.roles[index] & state.OWN else self.other)[kind].append(index)
+        self.own_known = any(self.own.values())
+
+    def sole(self, x: Packet) -> int:
+        """The only address that can be at the other end of a unicast packet from this source, or -1."""
+        if x.source_kind == state.LOOPBACK:
+            return x.source_index
+        if x.source_kind not in self.own:
+            return -1
+        own, other = self.own[x.source_kind], self.other[x.source_kind]
+        if self.own_known:
+            wanted = other if x.source_role & state.OWN else own
+            return wanted[0] if len(wanted) == 1 else -1
+        if len(other) != 2 or x.source_index not in other:
+            return -1
+        return other[1] if other[0] == x.source_index else other[0]
+
+
+def _sent_to(s: State, c: Claim, index: int, where: int) -> bool:
+    if index < 0:
+        return False
+    c.to, c.where = s.addresses[index], where
+    return True
+
+
+def _kind(c: Claim, to: bytes) -> bool:
+    c.to, c.where = to, claims.TO_KIND
+    return True
+
+
+def _one_voted(s: State, key: tuple[Any, ...], x: Packet, least: int) -> int:
+    vote = s.learnt.get(key)
+    if vote is None or vote.several or vote.hits < least or vote.index == x.source_index:
+        return -1
+    return int(vote.index)
+
+
+def _peer(s: State, x: Packet, protocol: int, ports: int | None, least: int) -> int:
+    return -1 if ports is None else _one_voted(s, ("peer", protocol, x.source, ports), x, least)
+
+
+def _serves_groups(s: State, p: bytes) -> bool:
+    return be16(p, 0) in s.ports or be16(p, 2) in s.ports
+
+
+def _by_kind(x: Packet, c: Claim) -> bool:
+    p = x.p
+    if c.protocol == 58 and len(p) >= 8:
+        if 1 <= p[0] <= 4 and len(p) >= 48 and kind_of(p[16:32]) not in (state.NONE, state.GROUP):
+            return _kind(c, p[16:32])
+        if p[0] == 133:
+            return _kind(c, group(2))
+        if p[0] == 135 and len(p) >= 24 and x.source_kind == state.NONE:
+            return _kind(c, solicited(p[8:24]))
+        return p[0] == 143 and _kind(c, group(0x16))
+    if c.protocol == 17 and x.source_kind == state.LINK:
+        source, to = be16(p, 0), be16(p, 2)
+        if source == to == 521:
+            return _kind(c, group(9))
+        if to == 5355 and source != 5355:
+            return _kind(c, b"\xff\x02" + bytes(11) + b"\1\0\3")
+        return (source, to) == (546, 547) and _kind(c, b"\xff\x02" + bytes(11) + b"\1\0\2")
+    if c.protocol == 88 and c.how == claims.OWN_SUM and p[1] == 5 and be32(p, 12) == 0:
+        return _kind(c, group(0x0A))
+    return c.protocol == 112 and (c.how == claims.OWN_SUM or not x.whole) and _kind(c, group(0x12))
+
+
+def _by_answer(s: State, x: Packet, c: Claim) -> bool:
+    if not c.ports:
+        return False
+    back = reverse_ports(c.protocol, c.ports)
+    key: tuple[Any, ...]
+    if c.protocol == 132:
+        tag = be32(x.p, 4)
+        if tag and _sent_to(s, c, _one_voted(s, ("tag", back, tag), x, 1), claims.TO_ANSWERED):
+            return True
+        key = "user", 132, back
+    elif c.protocol == 6 and len(x.p) >= 14 and x.p[13] & 16:
+        key = "sequence", back, be32(x.p, 8)
+    elif c.protocol == 17 and not _serves_groups(s, x.p):
+        key = "user", 17, back
+    else:
+        return False
+    return _sent_to(s, c, _one_voted(s, key, x, 1), claims.TO_ANSWERED)
+
+
+def _by_piece(s: State, x: Packet, c: Claim) -> bool:
+    identification = be32(x.p, 4)
+    if _sent_to(s, c, _one_voted(s, ("joined", x.source, identification), x, 1), claims.TO_JOINED):
+        return True
+    ports = s.learnt.get(("piece", x.source, identification), (0, None))[1]
+    return _sent_to(s, c, _peer(s, x, x.p[0], ports, 2), claims.TO_FLOW)
+
+
+def _other_party(s: State, x: Packet, protocol: int) -> tuple[int, int]:
+    """The other one of two that use the protocol, or -1; and how many do."""
+    parties = s.learnt.get(("party", protocol, x.source_kind), ())
+    if len(parties) != 2 or x.source_index not in parties:
+        return -1, len(parties)
+    return parties[1] if parties[0] == x.source_index else parties[0], 2
+
+
+def _by_host(s: State, x: Packet, c: Claim) -> bool:
+    unsummed = c.protocol in _UNSUMMED
+    if c.protocol == 88 and x.p[1] != 4 and not x.p[7] & 1 and be32(x.p, 12) == 0:
+        return False  # may go to the group as well as to one router
+    if x.source_kind == state.LOOPBACK and (unsummed or not x.whole or c.protocol == 6):
+        return _sent_to(s, c, x.source_index, claims.TO_SOLE)
+    if not unsummed and (x.whole or c.protocol == 58):
+        return False
+    if c.protocol == 17 and _serves_groups(s, x.p):
+        return False
+    if x.source_kind == state.LINK and (c.protocol in (50, 44) or not unsummed):
+        return False
+    other, parties = _other_party(s, x, c.protocol) if unsummed and c.protocol not in (44, 255) else (-1, 0)
+    vote = s.learnt.get(("host", x.source))
+    if vote is not None:
+        host = -1 if vote.several else vote.index
+        return (parties == 1 or other < 0 or other == host) and _sent_to(s, c, host, claims.TO_SOLE)
+    if other >= 0:
+        return _sent_to(s, c, other, claims.TO_SOLE)
+    return s.sole and parties <= 1 and _sent_to(s, c, x.sole, claims.TO_SOLE)
+
+
+def _look_further(s: State, x: Packet, c: Claim) -> None:
+    if c.to is not None or (c.protocol == 44 and _by_piece(s, x, c)) or c.where == claims.TO_SEVERAL:
+        return
+    if _sent_to(s, c, _peer(s, x, c.protocol, c.ports, 2 if x.whole else 1), claims.TO_FLOW):
+        return
+    if not _by_kind(x, c) and not _by_answer(s, x, c):
+        _by_host(s, x, c)
+
+
+def _learn_flow(s: State, source: bytes, index: int, to: bytes, protocol: int, ports: int | None) -> None:
+    unicast = kind_of(to) != state.GROUP
+    to_index = s.intern(to, state.TOLD)
+    if to_index < 0:
+        return
+    if ports is not None:
+        key = "peer", protocol, source, ports
+        vote = s.learnt.get(key)
+        if vote is not None and vote.index == to_index and vote.hits >= _ENOUGH_VOTES:
+            return
+        s.vote(key, to_index)
+        if unicast and index >= 0:
+            s.vote(("peer", protocol, to, reverse_ports(protocol, ports)), index)
+    s.put(("pair", source, to), True)
+    if unicast and source != to:
+        s.put(("pair", to, source), True)
+        s.vote(("host", source), to_index)
+        if index >= 0:
+            s.vote(("host", to), index)
+
+
+def _learn_quoted(s: State, x: Packet) -> None:
+    quoted = x.p[8:]
+    if len(x.p) < 56 or quoted[0] >> 4 != 6:
+        return
+    index = s.intern(quoted[8:24], state.TOLD)
+    if index < 0:
+        return
+    protocol, ports = quoted[6], None
+    if protocol in (6, 17, 132, 33, 136):
+        ports = be32(quoted, 40)
+    elif protocol == 58 and quoted[40] == 128:
+        ports = be16(quoted, 44) << 16 | 128
+    _learn_flow(s, quoted[8:24], index, quoted[24:40], protocol, ports)
+
+
+def _learn_filling(s: State, x: Packet, c: Claim) -> None:
+    filled, left = s.learnt.get(("filling", c.protocol, x.source), (0, 0))
+    if c.how == claims.CHECKSUM:
+        if filled >= 64:
+            return
+        filled += 1
+    else:
+        if left >= 64:
+            return
+        left += 1
+    s.put(("filling", c.protocol, x.source), (filled, left))
+
+
+def _learn_unsummed(s: State, x: Packet, c: Claim) -> None:
+    p, me = x.p, x.source_index
+    if me < 0:
+        return
+    if c.protocol in _UNSUMMED and c.protocol not in (44, 255):
+        key = "party", c.protocol, x.source_kind
+        parties = s.learnt.get(key, ())
+        if len(parties) < 3 and me not in parties[:2]:
+            s.put(key, (*parties, me))
+    if not c.ports:
+        return
+    if c.protocol == 132:
+        s.vote(("user", 132, c.ports), me)
+        if len(p) >= 20 and p[12] in (1, 2):
+            s.vote(("tag", c.ports, be32(p, 16)), me)
+    elif c.protocol == 17 and c.to is None:
+        s.vote(("user", 17, c.ports), me)
+    elif c.protocol == 6 and c.to is None and len(p) >= 14:
+        header, sequence = (p[12] >> 4) * 4, be32(p, 4)
+        after = (p[13] >> 1 & 1) + (p[13] & 1)
+        following = (sequence + max(x.length - header, 0) + after) & 0xFFFFFFFF
+        s.vote(("sequence", c.ports, sequence), me)
+        if following != sequence:
+            s.vote(("sequence", c.ports, following), me)
+
+
+def _learn_piece(s: State, x: Packet, mode: int) -> None:
+    p = x.p
+    identification, place = be32(p, 4), be16(p, 2)
+    start = place & 0xFFF8
+    piece, joining = ("piece", x.source, identification), ("joining", x.source, identification)
+    known: tuple[int, int | None] = s.learnt.get(piece, (p[0], None))
+    if start == 0 and len(p) >= 16:
+        known = p[0], None
+        if p[0] in (6, 17, 132, 33, 136):
+            known = p[0], be32(p, 8)
+        elif p[0] == 58 and p[8] in (128, 129):
+            known = p[0], be16(p, 12) << 16 | p[8]
+    s.put(piece, known)
+    if not mode & JOIN or not x.whole:
+        return
+    joined = s.learnt.get(joining, (0, 0, 0, 0))
+    if joined is None:
+        return
+    total, size, end, protocol = joined
+    if start == 0:
+        protocol = p[0]
+    total = (total + sum_of(p[8:])) % 65535
+    size = min(size + len(p) - 8, 0x1FFFF)
+    if not place & 1:
+        end = (start + len(p) - 8) & 0xFFFFF
+    if size != end or protocol == 0:
+        s.put(joining, (total, size, end, protocol))
+        return
+    inner = Claim(protocol, known[1])
+    told, x.told = x.told, None
+    match(s, x, inner, end, total, True, None)
+    x.told = told
+    if inner.to is not None:
+        index = s.intern(inner.to, state.TOLD)
+        if index >= 0:
+            s.vote(("joined", x.source, identification), index)
+        _learn_flow(s, x.source, x.source_index, inner.to, protocol, inner.ports)
+    s.put(joining, None)
+
+
+def _learn_series(s: State, x: Packet) -> None:
+    key, now = ("series", x.source, be32(x.p, 0)), be32(x.p, 4)
+    known = s.learnt.get(key)
+    runs = 0
+    if known is not None:
+        step = (now - known[1]) & 0xFFFFFFFF
+        runs = min(known[0] + 1, 255) if 1 <= step <= _WIDEST_STEP else max(known[0] - 1, 0)
+    s.put(key, (runs, now))
+
+
+def _learn(s: State, x: Packet, c: Claim, mode: int) -> None:
+    summed = claims.CHECKSUM <= c.how <= claims.OFFLOADED_LARGE
+    checked = summed and claims.TO_FLOW_SUM <= c.where <= claims.TO_CONTEXT_SUM
+    if c.to is not None and ((checked and c.score >= _CERTAIN) or c.where == claims.TO_TOLD):
+        _learn_flow(s, x.source, x.source_index, c.to, c.protocol, c.ports)
+        if c.protocol == 58 and 1 <= x.p[0] <= 4:
+            _learn_quoted(s, x)
+    if c.score >= _CERTAIN and summed and c.protocol in (6, 17) and c.where != claims.TO_SEVERAL:
+        _learn_filling(s, x, c)
+    if not checked and c.score >= 10:
+        _learn_unsummed(s, x, c)
+    if c.protocol == 44:
+        _learn_piece(s, x, mode)
+    if c.score < 30 and len(x.p) >= 8:
+        _learn_series(s, x)
+
+
+def _usual_hop_limit(x: Packet, protocol: int) -> int:
+    if protocol == 58 and (133 <= x.p[0] <= 137 or x.p[0] in (141, 142)):
+        return 255
+    if protocol == 58 and (130 <= x.p[0] <= 132 or x.p[0] == 143):
+        return 1
+    return 255 if protocol == 112 else 64
+
+
+def _header(x: Packet, c: Claim, traffic_class: int) -> bytes:
+    first = (0x60000000 | traffic_class << 20).to_bytes(4, "big")
+    length = 0 if x.length > 65535 else x.length
+    hops = x.hop_limit if x.hop_limit >= 0 else _usual_hop_limit(x, c.protocol)
+    return first + length.to_bytes(2, "big") + bytes((c.protocol, hops)) + x.source + (c.to or bytes(16))
+
+
+def rebuild(
+    s: State,
+    buffer: NDArray[np.uint8],
+    record: NDArray[np.int64],
+    payload: NDArray[np.int64],
+    captured: NDArray[np.uint32],
+    original: NDArray[np.uint32],
+    mode: int,
+) -> NDArray[np.uint32]:
+    """Twin of :meth:`etwcap.native.ipv6_rebuild.Knowledge.rebuild`."""
+    evidence = np.zeros(len(record), np.uint32)
+    census = _Census(s)
+    rows = zip(record.tolist(), payload.tolist(), captured.tolist(), original.tolist(), strict=True)
+    for row, (head, start, size, length) in enumerate(rows):
+        if head < 0 or head + _RECORD > buffer.size or start < _HEADER or start + size > buffer.size:
+            raise IndexError(f"packet {row} lies outside the buffer")
+        fields = buffer[head : head + _RECORD].tobytes()
+        present, source = int.from_bytes(fields[6:8], "little"), fields[32:48]
+        x = Packet(
+            p=buffer[start : start + size].tobytes(),
+            length=max(length, size),
+            whole=length <= size and not present & _IS_CUT,
+            sum=0,
+            source=source,
+            told=fields[48:64] if present & _HAS_DESTINATION else None,
+            hop_limit=fields[24] if present & _HAS_HOP_LIMIT else -1,
+            source_sum=sum_of(source),
+            source_kind=kind_of(source),
+        )
+        c = Claim(255, how=claims.UNKNOWN, score=0)
+        if mode & INFER:
+            x.sum = sum_of(x.p)
+            x.source_index = s.index.get(source, -1)
+            if x.source_index < 0 and x.source_kind != state.GROUP:
+                x.source_index = s.intern(source, state.SOURCE)
+            x.source_role = s.roles[x.source_index] if x.source_index >= 0 else 0
+            x.own_known, x.sole = census.own_known, census.sole(x)
+            c = best_claim(s, x)
+        if x.told is not None:
+            c.to, c.where = x.told, claims.TO_TOLD
+        if mode & INFER:
+            _look_further(s, x, c)
+            _learn(s, x, c, mode)
+        evidence[row] = c.protocol | c.how << 8 | c.where << 16
+        if mode & WRITE:
+            written = _header(x, c, fields[25] if present & _HAS_CLASS else 0)
+            buffer[start - _HEADER : start] = np.frombuffer(written, np.uint8)
+    return evidence
