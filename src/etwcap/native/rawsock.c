@@ -58,6 +58,7 @@ struct ec_receiver {
     HANDLE port, thread;
     uint32_t idle;
     int stopping;
+    _Atomic uint64_t busy;
     struct ec_rawsock *sockets; /* the thread's */
     struct ec_rawsock *made;    /* every one, for ec_receiver_free; the caller's */
 };
@@ -231,6 +232,10 @@ static DWORD WINAPI run(LPVOID given) {
         }
         if (commands || left != 0) left = sweep(receiver);
         ec_ring_publish(receiver->ring, stamp.QuadPart);
+        LARGE_INTEGER done;
+        QueryPerformanceCounter(&done);
+        if (count && (uint64_t)(done.QuadPart - stamp.QuadPart) > GET(receiver->busy))
+            PUT(receiver->busy, (uint64_t)(done.QuadPart - stamp.QuadPart));
     }
     ec_ring_close(receiver->ring);
     return 0;
@@ -311,6 +316,8 @@ void ec_rawsock_count(ec_rawsock *s, struct ec_rawsock_counts *counts) {
         .state = atomic_load_explicit(&s->state, memory_order_acquire),
     };
 }
+
+uint64_t ec_receiver_busy(ec_receiver *receiver) { return GET(receiver->busy); }
 
 int32_t ec_receiver_stop(ec_receiver *receiver, uint32_t milliseconds) {
     PostQueuedCompletionStatus(receiver->port, 0, KEY_STOP, NULL);

@@ -43,6 +43,8 @@ EC_WINDOWS_API ec_rawsock *ec_receiver_add(ec_receiver *receiver, uint64_t socke
 /* Asks for the end of the socket's receives; its state becomes EC_RAWSOCK_GONE, and then it may be closed. */
 EC_WINDOWS_API void ec_receiver_remove(ec_receiver *receiver, ec_rawsock *socket);
 EC_WINDOWS_API void ec_rawsock_count(ec_rawsock *socket, struct ec_rawsock_counts *counts);
+/* Ticks that the thread spent at most on one batch: so late the stamps of the next one may be. */
+EC_WINDOWS_API uint64_t ec_receiver_busy(ec_receiver *receiver);
 /* Cancels all receives and waits for the thread: 0 ended, 1 the time is over. Then the caller closes the sockets and
  * asks again. */
 EC_WINDOWS_API int32_t ec_receiver_stop(ec_receiver *receiver, uint32_t milliseconds);

@@ -104,6 +104,7 @@ class RawReceiver:
         self._add = function(core, "ec_receiver_add", address, address, wide, wide, word, word, word, word, address)
         self._remove = function(core, "ec_receiver_remove", None, address, address)
         self._count = function(core, "ec_rawsock_count", None, address, address)
+        self._busy = function(core, "ec_receiver_busy", wide, address)
         self._stop = function(core, "ec_receiver_stop", ctypes.c_int32, address, word)
         self._free = function(core, "ec_receiver_free", ctypes.c_int32, address)
         start = function(core, "ec_receiver_start", address, address, word, address)
@@ -147,6 +148,10 @@ class RawReceiver:
         counts = _Counts()
         self._count(handle, ctypes.addressof(counts))
         return SocketCounts(*(int(getattr(counts, name)) for name in SocketCounts._fields))
+
+    def busy(self) -> int:
+        """Ticks that the thread spent at most on one batch: so late the stamps of the next one may be."""
+        return int(self._busy(self._address))
 
     def stop(self, milliseconds: int = 2000) -> bool:
         """Cancel all receives and wait for the thread; False where the time passes before it ends.

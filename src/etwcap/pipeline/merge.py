@@ -69,11 +69,13 @@ class MergedSource:
     """Several sources in one time order; of equal times the earlier source comes first.
 
     The chunks carry no events: those belong to one source and its list of providers. Descriptions stay with the
+    sources. With ``ticks``, an empty chunk comes whenever ``complete_to`` has grown and there is no packet: for live
     sources.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, ticks: bool = False) -> None:
         self._lanes = [_Lane(source) for source in sources]
+        self._ticks = ticks
 
     def describe(self) -> Description:
         """The first source's description; each source has its own."""
@@ -92,6 +94,7 @@ class MergedSource:
 
     def chunks(self) -> Iterator[Chunk]:
         """The packets of all sources."""
+        told = _ALL_TIME
         while not all(lane.done for lane in self._lanes):
             limit = min(lane.known_to for lane in self._lanes)
             ready = [lane for lane in self._lanes if lane.chunk is not None and not lane.used_up]
@@ -105,8 +108,9 @@ class MergedSource:
                 lane, rows = parts[0]
                 assert lane.chunk is not None
                 yield Chunk(lane.chunk.buffer, rows, EventTable(0), limit, side_blocks)
-            elif parts or side_blocks:
+            elif parts or side_blocks or (self._ticks and limit > told):
                 yield _joined(parts, limit, side_blocks)
+            told = max(told, limit)
             for lane in self._lanes:
                 if not lane.done and lane.used_up and lane.known_to <= limit:
                     lane.advance()

@@ -1,0 +1,58 @@
+"""The taps by name, and opening one or several as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from etwcap.errors import UsageError
+from etwcap.packets import Context
+from etwcap.taps.protocol import LiveTapSource, Tap, TapOptions
+from etwcap.taps.raw import RawTap
+from etwcap.taps.several import LiveMerge
+
+_USUAL = TapOptions()
+
+
+def all_taps() -> dict[str, Tap]:
+    """Every tap that there is, by name, in the order in which they are listed."""
+    return {each.name: each for each in (RawTap(),)}
+
+
+def open_taps(
+    names: Sequence[str],
+    interfaces: Sequence[str] = (),
+    options: TapOptions = _USUAL,
+    *,
+    context: Context,
+    taps: Mapping[str, Tap] | None = None,
+) -> LiveTapSource:
+    """Begin to capture with these taps; of several, one timeline.
+
+    ``interfaces`` are names that each tap understands; none of them: each tap's own choice. The source's packets are
+    repaired as ``options`` says, with what is the tap's own fault; what concerns all packets (order, filters …) is for
+    the caller's stages. Raises UsageError for a tap that there is not, RightsError, NotHereError and what the taps
+    raise; then nothing stays open.
+    """
+    known = all_taps() if taps is None else taps
+    if not names:
+        raise UsageError("no tap is named", cause=f"there are: {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no tap {name!r}", cause=f"there are: {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise UsageError("a tap is named twice", cause=", ".join(names))
+    opened: list[LiveTapSource] = []
+    try:
+        for name in names:
+            source = known[name].open(context, interfaces, options)
+            opened.append(source)
+    except BaseException:
+        for each in opened:
+            each.stop()
+            each.close()
+        raise
+    for each in opened:
+        description = each.describe()
+        if description not in context.descriptions:
+            context.descriptions.append(description)
+    return opened[0] if len(opened) == 1 else LiveMerge(opened)

@@ -1,0 +1,118 @@
+"""What every tap can be asked: what it needs, and to become a source."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from etwcap.packets import Context
+from etwcap.pipeline.capture import LiveSource
+
+
+class State(enum.Enum):
+    """How a condition stands."""
+
+    MET = "met"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    """it cannot be told, or not without rights"""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a tap needs of this machine."""
+
+    name: str
+    state: State
+    why: str
+    """one line: what was found"""
+    mend: str = ""
+    """the exact command that mends it, or what to do where no command can"""
+    needed: bool = True
+    """False: the tap works without it, and ``why`` says what it then does not see"""
+
+
+@dataclass(frozen=True, slots=True)
+class TapLosses:
+    """Packets that were lost on the way, by where."""
+
+    ring: int = 0
+    """found no room between receiver and reader"""
+    ring_bytes: int = 0
+    failed: int = 0
+    """receives that failed"""
+    cut: int = 0
+    """packets longer than a buffer: their beginning was taken"""
+    mechanism: int | None = None
+    """what the mechanism itself counted; None: it does not count"""
+
+    def __add__(self, other: TapLosses) -> TapLosses:
+        counted = [each for each in (self.mechanism, other.mechanism) if each is not None]
+        return TapLosses(
+            self.ring + other.ring,
+            self.ring_bytes + other.ring_bytes,
+            self.failed + other.failed,
+            self.cut + other.cut,
+            sum(counted) if counted else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TapOptions:
+    """How taps are opened; the defaults are those of the command line."""
+
+    repairs: frozenset[str] = frozenset({"ipv6", "order"})
+    """repairs of packets that taps do themselves, right behind their source (names of ``--repair``)"""
+    comments: bool = False
+    """say in packets' comments how they were repaired"""
+    raw_recording: bool = False
+    """raw: the records of the sockets as they are, link type 156"""
+    ring: int = 1 << 26
+    """bytes between each receiver and its reader, a power of two"""
+    receives: int = 32
+    """raw: receive calls that each socket keeps outstanding"""
+    receive_buffer: int = 16 << 20
+    """raw: bytes that Windows may hold for each socket (SO_RCVBUF)"""
+
+
+class LiveTapSource(LiveSource, Protocol):
+    """A tap that captures: chunks come at least every 250 ms, empty ones too, each with its ``complete_to``."""
+
+    def losses(self) -> TapLosses:
+        """What was lost so far."""
+        ...
+
+
+class Tap(Protocol):
+    """One way to capture."""
+
+    @property
+    def name(self) -> str:
+        """As ``--tap`` takes it."""
+        ...
+
+    @property
+    def sees(self) -> str:
+        """One line: what it captures and what not."""
+        ...
+
+    def available(self) -> list[Condition]:
+        """What it needs, and how that stands here; asks as much as can be without rights, and changes nothing."""
+        ...
+
+    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
+        """Begin to capture on the interfaces of these names (none: the tap's own choice).
+
+        Raises RightsError, NotHereError, UsageError or another EtwcapError; then nothing is left behind.
+        """
+        ...
+
+
+def usable(conditions: Sequence[Condition]) -> bool | None:
+    """Whether a tap can be used as its conditions stand; None: not known."""
+    needed = [each.state for each in conditions if each.needed]
+    if State.MISSING in needed:
+        return False
+    return None if State.UNKNOWN in needed else True

@@ -1,0 +1,148 @@
+"""The raw tap: raw sockets with SIO_RCVALL, one per interface and family.
+
+Sees IPv4 packets with their headers and IPv6 packets without, sent and received; no link layer, no ARP.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from etwcap.errors import EtwcapError, NotHereError
+from etwcap.native.loader import library
+from etwcap.packets import Context, Description, Machine
+from etwcap.pipeline.protocols import Stage
+from etwcap.repair.ipv6_header import Ipv6HeaderStage
+from etwcap.taps.protocol import Condition, LiveTapSource, State, TapOptions
+from etwcap.taps.raw_feeder import RawFeeder
+from etwcap.taps.raw_sockets import SocketKinds
+from etwcap.taps.raw_source import RawRecordSource, RecordsToPackets
+from etwcap.taps.several import LiveStaged
+from etwcap.windows.adapters import Adapter, adapters
+from etwcap.windows.clock import Clock, Counter
+from etwcap.windows.firewall import Firewall
+from etwcap.windows.processes import Processes
+from etwcap.windows.tokens import Tokens
+from etwcap.windows.version import WindowsVersion, this_windows
+
+WINDOWS_7: Final = (6, 1)
+"""since then packets that are sent are seen too (Microsoft's page of SIO_RCVALL)"""
+ELEVATE: Final = 'powershell -Command "Start-Process cmd -Verb RunAs"'
+
+
+class RawTap:
+    """Raw sockets (protocol ``Tap``). The arguments are for tests: another Windows, other kinds of sockets."""
+
+    name = "raw"
+    sees = "IPv4 and IPv6 packets of each interface and the loopback; IPv6 headers are rebuilt, times are coarse"
+
+    def __init__(
+        self,
+        *,
+        version: Callable[[], WindowsVersion] = this_windows,
+        elevated: Callable[[], bool] | None = None,
+        list_adapters: Callable[[], list[Adapter]] | None = None,
+        firewall: Firewall | None = None,
+        program: Callable[[], str] | None = None,
+        kinds: SocketKinds | None = None,
+    ) -> None:
+        self._version = version
+        self._elevated = elevated or (lambda: Tokens().elevated())
+        self._list_adapters = list_adapters or adapters
+        self._firewall = firewall or Firewall()
+        self._program = program or (lambda: Processes().own_image())
+        self._kinds = kinds or SocketKinds()
+
+    def available(self) -> list[Condition]:
+        """Windows, the native core, rights, an address to listen on, and a firewall rule for what comes in."""
+        try:
+            version = self._version()
+        except NotHereError as error:
+            return [
+                Condition(
+                    "windows", State.MISSING, str(error), "capture on Windows; here, convert reads what it recorded"
+                )
+            ]
+        return [
+            self._windows(version),
+            self._core(),
+            self._rights(),
+            self._addresses(),
+            self._inbound(),
+        ]
+
+    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
+        """Begin to capture; see ``Tap.open``."""
+        version = self._version()
+        counter = Counter()
+        clock = Clock()
+        start = counter.utc()
+        description = Description(
+            machine=Machine(
+                os_name=version.product or "Windows",
+                os_version=f"{version.major}.{version.minor}.{version.build}.{version.revision}",
+                computer_name=platform.node(),
+            ),
+            resolution=max(1, 1_000_000_000 // counter.frequency()),
+        )
+        stages: list[Stage] = []
+        if not options.raw_recording:
+            rebuild = Ipv6HeaderStage(context, infer="ipv6" in options.repairs, comments=options.comments)
+            stages = [RecordsToPackets(context, description), rebuild]
+        feeder = RawFeeder(context, interfaces, options, self._kinds, frequency=counter.frequency())
+        records = RawRecordSource(feeder, clock, context, description, start=start)
+        return LiveStaged(records, stages) if stages else records
+
+    def _windows(self, version: WindowsVersion) -> Condition:
+        if (version.major, version.minor) < WINDOWS_7:
+            why = f"{version}: before Windows 7 only received packets are seen"
+            return Condition("windows", State.MISSING, why, "capture on a newer Windows")
+        if version.wine:
+            return Condition("windows", State.MISSING, f"{version}: Wine has no SIO_RCVALL", "capture on Windows")
+        return Condition("windows", State.MET, f"{version}: sent and received packets, IPv6 without its headers")
+
+    def _core(self) -> Condition:
+        if library() is None:
+            why = "the native core, which has the receiver, is not loaded"
+            return Condition(
+                "native core", State.MISSING, why, "pip install --force-reinstall --only-binary :all: etwcap"
+            )
+        return Condition("native core", State.MET, "loaded")
+
+    def _rights(self) -> Condition:
+        try:
+            elevated = self._elevated()
+        except EtwcapError as error:
+            return Condition(
+                "rights", State.UNKNOWN, f"it cannot be told whether this process is elevated: {error}", ELEVATE
+            )
+        if elevated:
+            return Condition("rights", State.MET, "the process is elevated")
+        return Condition("rights", State.MISSING, "raw sockets are for administrators", ELEVATE)
+
+    def _addresses(self) -> Condition:
+        try:
+            known = self._list_adapters()
+        except EtwcapError as error:
+            return Condition("addresses", State.UNKNOWN, f"the adapters cannot be listed: {error}")
+        usable = [each.alias for each in known if each.up and not each.loopback and each.addresses]
+        if usable:
+            return Condition("addresses", State.MET, f"listens on {', '.join(usable)}")
+        why = "no adapter that is up has an IP address; -i loopback works all the same"
+        return Condition("addresses", State.MISSING, why, "ipconfig /renew", needed=False)
+
+    def _inbound(self) -> Condition:
+        why = "without a firewall rule for {} only sent packets are seen; a capture adds one and removes it at the end"
+        try:
+            program = self._program()
+            rules = self._firewall.rules()
+        except EtwcapError as error:
+            return Condition("firewall", State.UNKNOWN, f"the firewall's rules cannot be read: {error}", needed=False)
+        if any(each.program.casefold() == program.casefold() for each in rules):
+            return Condition("firewall", State.MET, f"a rule lets packets in for {program}", needed=False)
+        mend = (
+            "netsh advfirewall firewall add rule name=etwcap dir=in action=allow"
+            f' program="{program}" enable=yes profile=any'
+        )
+        return Condition("firewall", State.MISSING, why.format(program), mend, needed=False)
