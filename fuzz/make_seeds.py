@@ -1,12 +1,13 @@
 """Makes the inputs that fuzzing starts from: ``python fuzz/make_seeds.py`` rewrites fuzz/seeds.
 
 A seed is what a target takes: one byte (capfile: two; headers: link type and room) that chooses how it is read, then
-the file or packet.
+the file or packet; for ``convert`` the file itself; for targets that cut their input into numbers, any numbers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import random
 import sys
 import tempfile
 import uuid
@@ -15,6 +16,8 @@ from pathlib import Path
 from etwcap.etl import build
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.native.xpress_encode import xpress_encode
+from etwcap.synth.options import SynthOptions
+from etwcap.synth.run import synthesize
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -98,8 +101,93 @@ def headers_seeds() -> dict[str, bytes]:
     return {f"{number:02d}": link.to_bytes(2, "big") + b"\xff" + data for number, (link, data) in enumerate(packets)}
 
 
+def frames() -> list[tuple[int, bytes]]:
+    """Link type and bytes of one packet of every framing."""
+    made = [header_frames.neighbor_question(), header_frames.unreachable(), header_frames.dhcp_answer()]
+    made += [*header_frames.framings(), *header_frames.tunnels()]
+    return [(1, each) for each in made] + [(105, each) for each in header_frames.wifi_frames()]
+
+
+def packetkeys_seeds() -> dict[str, bytes]:
+    number = {1: 0, 105: 2}  # of the link type in the target's table
+    return {
+        f"{place:02d}": bytes([number[link], 8 + len(data) % 100, 8]) + data
+        for place, (link, data) in enumerate(frames())
+    }
+
+
+def wifi_seeds() -> dict[str, bytes]:
+    return {f"{number:02d}": b"\x01\x01" + data for number, data in enumerate(header_frames.wifi_frames())}
+
+
+def numbers(*sizes: int) -> dict[str, bytes]:
+    """Inputs for targets that make of any numbers what they need."""
+    return {str(size): random.Random(size).randbytes(size) for size in sizes}
+
+
+def small_capture(links: tuple[int, ...]) -> bytes:
+    """A pcapng file with one packet of every framing of these link types."""
+    chosen = [(link, data) for link, data in frames() if link in links]
+    faces = b"".join(pcapng_build.interface("<", link, (9, b"\x09")) for link in links)
+    start = 1_700_000_000_000_000_000
+    packets = (
+        pcapng_build.packet("<", links.index(link), start + number * 1_000_000, data)
+        for number, (link, data) in enumerate(chosen)
+    )
+    return pcapng_build.section("<") + faces + b"".join(packets)
+
+
+def convert_seeds() -> dict[str, bytes]:
+    made: dict[str, bytes] = {}
+    traces = {
+        "pktmon": SynthOptions(tap="pktmon", appearances=3, drop_rate=0.5),
+        "pktmon-plain": SynthOptions(tap="pktmon", buffer_size=4096, compress=False, relogged=False, processors=2),
+        "pktmon-1809": SynthOptions(tap="pktmon", os_build=17763, drop_rate=0.5),
+        "ndiscap": SynthOptions(tap="ndiscap", buffer_size=4096, appearances=2, lso=True, offload=True),
+        "ndiscap-packed": SynthOptions(tap="ndiscap", compress=True, relogged=True, processors=2),
+        "ndiscap-7": SynthOptions(tap="ndiscap", buffer_size=4096, os_build=7601, fragments=3, pointer_size=4),
+        "ndiscap-crash": SynthOptions(tap="ndiscap", buffer_size=4096, unclosed=True, clock=2),
+        "ndiscap-cycles": SynthOptions(tap="ndiscap", compress=True, clock=3, frequency=2_400_000_000),
+        "vmswitch": SynthOptions(tap="vmswitch", buffer_size=4096),
+        "wfp": SynthOptions(tap="wfp", buffer_size=4096),
+        "ras": SynthOptions(tap="ras", buffer_size=4096),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, options in traces.items():
+            capture, trace = Path(folder) / "in.pcapng", Path(folder) / "seed.etl"
+            capture.write_bytes(small_capture((1, 105) if options.tap in ("pktmon", "ndiscap") else (1,)))
+            synthesize(capture, trace, options)
+            made[name] = trace.read_bytes()
+    data = bytes(range(40))
+    made["pcapng"] = small_capture((1, 105))
+    for order, name in (("<", "little"), (">", "big")):
+        made[f"pcap-{name}"] = pcapng_build.pcap(order, 0xA1B23C4D, 1, (1, 2, data, 40), (3, 4, data, 1500))
+        made[f"pcapng-{name}"] = (
+            pcapng_build.section(order, (2, b"machine"))
+            + pcapng_build.interface(order, 1, (2, b"Ethernet"), (9, b"\x06"), snap=96)
+            + pcapng_build.packet(order, 0, 1, data, (2, pcapng_number(order, 1)), (1, b"text"), original=1500)
+            + pcapng_build.old_packet(order, 0, 3, data)
+            + pcapng_build.simple_packet(order, data, 1500)
+            + pcapng_build.block(order, 0x0BAD, b"custom..")
+        )
+    return made
+
+
+def pcapng_number(order: str, number: int) -> bytes:
+    return number.to_bytes(4, "little" if order == "<" else "big")
+
+
 def main() -> None:
-    targets = {"etl": etl_seeds(), "capfile": capfile_seeds(), "headers": headers_seeds(), "xpress": xpress_seeds()}
+    targets = {
+        "etl": etl_seeds(),
+        "capfile": capfile_seeds(),
+        "headers": headers_seeds(),
+        "xpress": xpress_seeds(),
+        "packetkeys": packetkeys_seeds(),
+        "wifi": wifi_seeds(),
+        "convert": convert_seeds(),
+        **{name: numbers(100, 400, 1600) for name in ("anonymize", "blocks", "filter", "merge", "sightings")},
+    }
     for target, seeds in targets.items():
         folder = HERE / "seeds" / target
         folder.mkdir(parents=True, exist_ok=True)

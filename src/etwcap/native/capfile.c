@@ -42,12 +42,11 @@ static int64_t join(uint64_t seconds, int64_t offset, uint64_t nanos, int32_t *c
         offset++;
     }
     const uint64_t whole = (uint64_t)(INT64_MAX / NANO), part = (uint64_t)(INT64_MAX % NANO);
-    const uint64_t back = offset < 0 ? UINT64_C(0) - (uint64_t)offset : 0;
+    const uint64_t back = offset < 0 ? (uint64_t)-(offset + 1) + 1 : 0;
     if (back <= seconds) {
-        const uint64_t forth = offset > 0 ? (uint64_t)offset : 0;
-        const uint64_t sum = seconds - back + forth;
-        if (sum >= forth && (sum < whole || (sum == whole && nanos <= part)))
-            return (int64_t)sum * NANO + (int64_t)nanos;
+        const uint64_t forth = offset > 0 ? (uint64_t)offset : 0, rest = seconds - back;
+        if (rest <= whole && forth <= whole - rest && (rest + forth < whole || nanos <= part))
+            return (int64_t)(rest + forth) * NANO + (int64_t)nanos;
         *clamped = 1;
         return INT64_MAX;
     }

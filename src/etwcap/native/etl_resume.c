@@ -96,14 +96,13 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
     uint32_t found = NOWHERE;
     uint8_t *data = malloc(total);
     uint8_t *good = calloc(total / 64 + 1, 1);
-    uint8_t *input = packed ? malloc(stored) : data;
+    uint8_t *unpacked_from = packed ? malloc(stored) : NULL, *input = packed ? unpacked_from : data;
     if (data && good && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
         int32_t status;
         if (!packed || ec_xpress_decode(input, stored, data, total, &status) == (int64_t)total)
             found = first_certain(data, total, (from + 7u) & ~7u, low, good);
     }
-    if (packed)
-        free(input);
+    free(unpacked_from);
     free(good);
     free(data);
     return found;

@@ -3,8 +3,8 @@
 int64_t ec_gather_rows(const uint8_t *buffer, size_t size, const int64_t *offsets, size_t rows, size_t width,
                        uint8_t *out)
 {
-    if (width > size && rows > 0)
-        return -1;
+    if (width > size)
+        return rows > 0 ? -1 : 0;
     const uint64_t last = (uint64_t)(size - width);
     for (size_t i = 0; i < rows; i++) {
         const int64_t at = offsets[i];
