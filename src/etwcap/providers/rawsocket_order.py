@@ -53,7 +53,7 @@ class PostedOrder:
         rows, order = self._sorted(rows, socket, number)
         from_held = from_held[order]
         time = rows["time"]
-        newest = int(time.max())
+        newest = max(int(time.max()), chunk.complete_to)  # while a live tap is idle, only complete_to grows
         since = newest - WINDOW if self._restamp else newest
         passed = len(rows) if last else int(np.searchsorted(np.maximum.accumulate(time), since, "left"))
         behind = np.cumsum((rows["captured"] + rows["options_length"])[::-1], dtype=np.int64)
