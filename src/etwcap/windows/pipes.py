@@ -139,6 +139,9 @@ class PipeServer(Pipe):
                 fail("CreateNamedPipeW", last_error(), what="the pipe cannot be made")
         super().__init__(handle)
 
+    def __enter__(self) -> PipeServer:
+        return self
+
     def accept(self, *, timeout: float) -> int:
         """Wait for the client; the number of its process. Raises WindowsCallError, with 1460 when nobody came."""
         call = kernel32().function("ConnectNamedPipe", c_int32, c_size_t, c_void_p)
