@@ -18,6 +18,7 @@ HEADER = RAW_RECORD.itemsize
 _RECEIVED, _SENT = 1, 2
 _MOST_SNAPSHOTS = 1 << 12
 """snapshots whose like is recognised and not read again"""
+_IPV4_PAIR = np.dtype([("source", "u1", (4,)), ("destination", "u1", (4,))])
 _KINDS = (int(min(AddressKind)), int(max(AddressKind)))
 
 
@@ -121,8 +122,8 @@ class RawSocketProvider:
         told = heads["present"] & int(Present.DESTINATION) != 0
         whole = np.flatnonzero((heads["family"] == 4) & (packets["captured"] >= 20))
         if len(whole):
-            pair = gather_rows(buffer, packets["offset"][whole] + 12, np.dtype(("u1", (8,))))
-            source[whole, :4], target[whole, :4] = pair[:, :4], pair[:, 4:]
+            pair = gather_rows(buffer, packets["offset"][whole] + 12, _IPV4_PAIR)
+            source[whole, :4], target[whole, :4] = pair["source"], pair["destination"]
             told[whole] = True
         sent = self.addresses.holds(mapped(source, heads["family"]), OWN)
         received = told & self.addresses.holds(mapped(target, heads["family"]), LOCAL)
