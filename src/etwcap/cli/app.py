@@ -19,10 +19,13 @@ COMPLETION_VARIABLE = "_ETWCAP_COMPLETE"
 """Set by the shell's completion script: which shell asks, and for what."""
 
 COMMANDS = {
+    "capture": "Capture what this Windows machine sends and receives.",
+    "cleanup": "End what captures that crashed left on this machine.",
     "completion": "Print the script that completes etwcap in your shell.",
     "convert": "Turn traces and captures into one pcapng or pcap file.",
     "info": "Say what is in a trace, and why there are no packets.",
     "synth": "Write a capture as the trace that Windows would have left of it.",
+    "taps": "Say which ways to capture this Windows machine has, and what each lacks.",
 }
 """Name and one line of help; the command itself is the attribute ``command`` of the module of that name."""
 
@@ -33,6 +36,8 @@ Exit codes:
   2    wrong usage
   3    nothing to write: the input is intact, but no packet is left
   4    the input is damaged; what is intact was read
+  5    administrator rights are missing
+  6    this machine cannot do it
   130  interrupted
 """
 
@@ -93,7 +98,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 @click.pass_context
 def app(ctx: click.Context) -> int:
     """Read the packet captures that Windows itself makes (ETL traces of PktMon and NdisCap, netsh trace), on any OS,
-    and hand them to Wireshark.
+    and hand them to Wireshark; and capture on Windows, with what Windows has itself.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

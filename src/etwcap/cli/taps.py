@@ -1,0 +1,42 @@
+"""``etwcap taps``: which taps this machine can use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import click
+
+from etwcap.errors import NotHereError
+
+NOT_HERE = "taps are Windows' own; here these work: etwcap info, convert, synth, completion"
+
+EPILOG = """\b
+Each condition is ok, missing, not known, or something that the tap works without. The line that begins with > is the
+command that mends it, for an elevated prompt.
+
+\b
+Exit codes: 0 a tap can be used, 6 none can, or this is not Windows.
+"""
+
+
+@click.command("taps", epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(as_json: bool) -> int:
+    """Say which taps this machine can use, what each sees, what each lacks, and the exact command that mends it.
+
+    Nothing is changed. As much as can be is told without an administrator's rights.
+    """
+    if sys.platform != "win32":
+        raise NotHereError(NOT_HERE)
+    from etwcap.taps.listing import WIDTH, tap_lines, tap_states
+    from etwcap.taps.opening import all_taps
+
+    states = tap_states(all_taps().values())
+    if as_json:
+        click.echo(json.dumps([state.as_dict() for state in states], indent=2))
+    else:
+        width = shutil.get_terminal_size((WIDTH, 25)).columns if sys.stdout.isatty() else WIDTH
+        click.echo("\n".join(tap_lines(states, width)))
+    return 0 if any(state.usable is not False for state in states) else NotHereError.exit_code

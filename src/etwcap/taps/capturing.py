@@ -1,0 +1,279 @@
+"""A whole live capture: choose the taps, change what they need of the machine, run, and put everything back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
+from etwcap.native.loader import library
+from etwcap.packets import Chunk, Context
+from etwcap.packets.words import plural
+from etwcap.pipeline.capture import CaptureOptions, CountingSink, LiveSink, Progress, capture
+from etwcap.pipeline.convert import Outcome
+from etwcap.pipeline.protocols import Stage
+from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
+from etwcap.repair.order import OrderStage
+from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, Journal
+from etwcap.taps.opening import all_taps, open_taps
+from etwcap.taps.protocol import LiveTapSource, State, Tap, TapOptions, usable
+from etwcap.windows.firewall import Firewall, rule_name
+from etwcap.windows.processes import ProcessIdentity
+
+BY_ITSELF: Final = ("pktmon", "raw")
+"""Taps that are taken where none is named, the better first. Never one that interrupts the network."""
+INTERPRETERS: Final = ("python", "pythonw", "pypy", "py")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """What is captured, and how."""
+
+    taps: tuple[str, ...] = ()
+    """names; empty: the best that can be used"""
+    interfaces: tuple[str, ...] = ()
+    """names, indexes, "loopback"; empty: the taps' own choice"""
+    raw_recording: bool = False
+    """raw: the records of the sockets as they are"""
+    firewall_rule: bool = True
+    """raw: let packets in for this program while it captures"""
+    unattended: bool = False
+    """go on where a question would be asked"""
+    capture: CaptureOptions = field(default_factory=CaptureOptions)
+
+
+@dataclass(slots=True)
+class Machine:
+    """What a capture changes on the machine, and asks of it; tests give another."""
+
+    journal: Callable[[], Journal]
+    """of administrators; raises RightsError"""
+    user_journal: Callable[[], Journal | None]
+    firewall: Callable[[], Firewall]
+    identity: Callable[[], ProcessIdentity]
+    program: Callable[[], str]
+    drop_privileges: Callable[[], Sequence[str]]
+
+
+def this_machine() -> Machine:
+    """The Windows machine this runs on."""
+    from etwcap.taps.journal_store import administrators_journal, user_journal
+    from etwcap.windows.processes import Processes
+    from etwcap.windows.tokens import Tokens
+
+    processes = Processes()
+    return Machine(
+        administrators_journal,
+        user_journal,
+        Firewall,
+        processes.this,
+        processes.own_image,
+        lambda: Tokens().drop_privileges(),
+    )
+
+
+class Live:
+    """A capture that is open: ``run`` it, ``stop`` it from elsewhere; a context manager that puts everything back."""
+
+    def __init__(
+        self,
+        output: str | os.PathLike[str] | Callable[[Chunk, Context], None],
+        options: LiveOptions,
+        tell: Callable[[str], None],
+        machine: Machine,
+        taps: dict[str, Tap],
+    ) -> None:
+        self._output = output
+        self._options = options
+        self._tell = tell
+        self._machine = machine
+        self._taps = taps
+        self._context = Context()
+        self._stack = ExitStack()
+        self._source: LiveTapSource | None = None
+        self._stopped = False
+        self._chosen: list[str] = []
+
+    def __enter__(self) -> Live:
+        with ExitStack() as stack:
+            chosen = self._chosen = choose_taps(self._taps, self._options.taps)
+            if "raw" in chosen and self._options.firewall_rule:
+                self._open_firewall(stack)
+            options = TapOptions(
+                repairs=parse_repairs(self._options.capture.repair),
+                comments="comments" in self._options.capture.evidence,
+                raw_recording=self._options.raw_recording,
+            )
+            source = open_taps(chosen, self._options.interfaces, options, context=self._context, taps=self._taps)
+            stack.callback(source.close)
+            self._source = source
+            self._tell(f"capturing with {' and '.join(chosen)}: {self._places()}")
+            self._drop_privileges()
+            self._stack = stack.pop_all()
+        if self._stopped:
+            self._source.stop()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """End it; from any thread, and a signal handler."""
+        self._stopped = True
+        if self._source is not None:
+            self._source.stop()
+
+    def lost(self) -> int:
+        """Packets that are known to be lost so far."""
+        if self._source is None:
+            return 0
+        losses = self._source.losses()
+        return losses.ring + losses.failed + (losses.mechanism or 0)
+
+    def run(self, watch: Callable[[Progress], None] | None = None) -> Outcome:
+        """Capture until it ends. Raises what the taps and the output raise."""
+        assert self._source is not None
+        context = self._context
+        sink: str | os.PathLike[str] | LiveSink
+        if callable(self._output):
+            show = self._output
+            sink = CountingSink(lambda chunk: show(chunk, context))
+        else:
+            sink = self._output
+        outcome = capture(self._source, context, sink, self._options.capture, watch=watch, keep_note=self._note_files())
+        self._account()
+        return outcome
+
+    def _stages(self) -> list[Stage]:
+        """What concerns the packets of all taps together."""
+        repairs = parse_repairs(self._options.capture.repair)
+        raw_only = RECORDED_ORDER in repairs and "raw" in self._chosen
+        causal = (ORDER in repairs or raw_only) and not self._options.raw_recording
+        return [OrderStage(self._context)] if causal else []
+
+    def _places(self) -> str:
+        names = dict.fromkeys(interface.name for interface in self._context.interfaces if interface.name)
+        return ", ".join(names) or "all interfaces"
+
+    def _account(self) -> None:
+        """Losses into the receipt, each kind by itself."""
+        assert self._source is not None
+        losses, receipt = self._source.losses(), self._context.receipt
+        receipt.note("lost-ring", "packets found no room between the receiver and etwcap", losses.ring)
+        receipt.note("lost-failed", "receive calls failed", losses.failed)
+        receipt.note("cut", "packets were longer than a receive buffer and cut", losses.cut)
+        if losses.mechanism:
+            receipt.note("lost-mechanism", "packets were lost by Windows before they came here", losses.mechanism)
+
+    def _open_firewall(self, stack: ExitStack) -> None:
+        """A rule for this program, for as long as the capture goes on; in the journal before it is made."""
+        machine = self._machine
+        journal, program = machine.journal(), machine.program()
+        stem = os.path.splitext(program.replace("\\", "/").rpartition("/")[2])[0].casefold().rstrip("0123456789.")
+        self._tell(f"until the end of this capture a firewall rule lets packets in for {program}")
+        if stem in INTERPRETERS:
+            self._tell(
+                "this is the Python that runs etwcap, so for that time the rule holds for every program it runs; "
+                "--no-firewall-rule goes without it"
+            )
+        name, firewall = rule_name(machine.identity()), machine.firewall()
+        entry = journal.record(FIREWALL_RULE, name)
+        try:
+            firewall.add(name, program)
+        except RightsError:
+            journal.forget(entry)
+            raise
+        except EtwcapError as error:
+            journal.forget(entry)
+            self._tell(f"going on without the firewall rule: {error}")
+            return
+
+        def close() -> None:
+            firewall.remove(name)
+            journal.forget(entry)
+
+        stack.callback(close)
+
+    def _drop_privileges(self) -> None:
+        try:
+            dropped = self._machine.drop_privileges()
+        except EtwcapError as error:
+            self._tell(f"privileges could not be given up: {error}")
+            return
+        if dropped:
+            number = plural(len(dropped), "privilege that is", "privileges that are")
+            self._tell(f"{number} no longer needed {'was' if len(dropped) == 1 else 'were'} given up")
+
+    def _note_files(self) -> Callable[[str], Callable[[], None]] | None:
+        """What puts unfinished files into the user's journal, for ``cleanup`` to name after a crash."""
+        journal = self._machine.user_journal()
+        if journal is None:
+            return None
+
+        def note(name: str) -> Callable[[], None]:
+            entry = journal.record(PART_FILE, name)
+            return lambda: journal.forget(entry)
+
+        return note
+
+
+def capture_live(
+    output: str | os.PathLike[str] | Callable[[Chunk, Context], None],
+    options: LiveOptions | None = None,
+    *,
+    tell: Callable[[str], None] | None = None,
+    machine: Machine | None = None,
+    taps: dict[str, Tap] | None = None,
+) -> Live:
+    """A capture into a file, "-" (standard output), or a function that is given each chunk; not begun yet.
+
+    ``with capture_live("x.pcapng") as live: live.run()``. ``tell`` is given lines for people. Raises NotHereError off
+    Windows, UsageError; entering the context raises RightsError, NotHereError and what the taps raise.
+    """
+    options = options or LiveOptions()
+    options.capture.check(output if isinstance(output, (str, os.PathLike)) else None)
+    known = all_taps() if taps is None else taps
+    for name in options.taps:
+        if name not in known:
+            raise UsageError(f"there is no tap {name!r}", cause="--tap", hint=f"there are: {', '.join(known)}")
+    if options.raw_recording and options.taps not in ((), ("raw",)):
+        raise UsageError("only the tap raw makes recordings", hint="--tap raw --raw-recording")
+    if machine is None:
+        if sys.platform != "win32":
+            raise NotHereError("capturing needs Windows", cause=f"this is {sys.platform}")
+        machine = this_machine()
+    if options.raw_recording and not options.taps:
+        options = LiveOptions(
+            ("raw",), options.interfaces, True, options.firewall_rule, options.unattended, options.capture
+        )
+    if taps is None and library() is None:
+        raise NotHereError(
+            "capturing needs the native core", hint="install a wheel of this platform; ETWCAP_NATIVE=0 must not be set"
+        )
+    return Live(output, options, tell or (lambda _line: None), machine, known)
+
+
+def choose_taps(taps: dict[str, Tap], wanted: Sequence[str]) -> list[str]:
+    """The taps that are wanted, or the first of BY_ITSELF that is not known to be unusable here.
+
+    Raises RightsError or NotHereError with what is missing.
+    """
+    if wanted:
+        return list(dict.fromkeys(wanted))
+    reasons: list[str] = []
+    rights = False
+    for name in BY_ITSELF:
+        if name not in taps:
+            continue
+        conditions = taps[name].available()
+        if usable(conditions) is not False:
+            return [name]
+        missing = [each for each in conditions if each.needed and each.state is State.MISSING]
+        rights = rights or all(each.name == "rights" for each in missing)
+        reasons.append(f"{name}: {'; '.join(each.why for each in missing)}")
+    kind = RightsError if rights else NotHereError
+    raise kind("no tap can be used here", cause=" · ".join(reasons), hint="etwcap taps tells how to mend it")

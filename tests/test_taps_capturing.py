@@ -1,0 +1,241 @@
+"""A whole capture with taps and a machine that stand in for Windows: what is changed is put back, whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import etwcap
+from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
+from etwcap.packets import Chunk, Context
+from etwcap.pipeline.capture import CaptureOptions
+from etwcap.taps.capturing import LiveOptions, Machine, capture_live, choose_taps
+from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, Journal
+from etwcap.taps.journal_store import FolderStore
+from etwcap.taps.protocol import Condition, State, TapLosses, TapOptions
+from etwcap.windows.firewall import Firewall, rule_name
+from etwcap.windows.processes import ProcessIdentity
+from test_capture import FakeTap as FakeSource
+
+ME = ProcessIdentity(4711, 133_500_000_000_000_000)
+
+
+class Source(FakeSource):
+    def losses(self) -> TapLosses:
+        return TapLosses(ring=2, failed=1)
+
+
+@dataclass
+class StandIn:
+    """A tap that stands in for Windows' own."""
+
+    name: str
+    conditions: list[Condition] = field(default_factory=list)
+    fails: EtwcapError | None = None
+    sees: str = "what the test gives"
+    opened: list[tuple[list[str], TapOptions]] = field(default_factory=list)
+    source: Source | None = None
+    when_opened: Callable[[], None] = lambda: None
+
+    def available(self) -> list[Condition]:
+        return self.conditions
+
+    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> Source:
+        self.opened.append((list(interfaces), options))
+        self.when_opened()
+        if self.fails is not None:
+            raise self.fails
+        self.source = Source(context, limit=5)
+        return self.source
+
+
+class Rules:
+    """A firewall that is a dict."""
+
+    def __init__(self, *, refuses: int = 0) -> None:
+        self.held: dict[str, str] = {}
+        self.refuses = refuses
+
+    def run(self, words: Sequence[str]) -> int:
+        facts = dict(word.partition("=")[::2] for word in words if "=" in word)
+        if self.refuses:
+            return self.refuses
+        if "add" in words:
+            self.held[facts["name"]] = facts["program"]
+        else:
+            self.held.pop(facts["name"], None)
+        return 0
+
+    def read(self) -> list[str]:
+        return [
+            f"v2.30|Action=Allow|Active=TRUE|Dir=In|App={program}|Name={name}|" for name, program in self.held.items()
+        ]
+
+
+class Bench:
+    """A machine with journals in folders."""
+
+    def __init__(self, folder: Path, *, program: str = r"C:\Tools\etwcap.exe", refuses: int = 0) -> None:
+        self.rules = Rules(refuses=refuses)
+        self.folder = folder
+        self.told: list[str] = []
+        self.rights = True
+        self.machine = Machine(
+            journal=self.journal,
+            user_journal=lambda: Journal(FolderStore(folder / "user"), ME, kinds=frozenset({PART_FILE})),
+            firewall=lambda: Firewall(self.rules.run, self.rules.read),
+            identity=lambda: ME,
+            program=lambda: program,
+            drop_privileges=lambda: ["SeDebugPrivilege"],
+        )
+
+    def journal(self) -> Journal:
+        if not self.rights:
+            raise RightsError("the journal is for administrators")
+        return Journal(FolderStore(self.folder / "admin"), ME)
+
+    def entries(self, which: str) -> list[tuple[str, str]]:
+        """(kind, name) of what stands in a journal."""
+        found = [json.loads(path.read_bytes()) for path in (self.folder / which).glob("*.journal")]
+        return [(entry["kind"], entry["name"]) for each in found for entry in each["entries"]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def run(bench: Bench, output: str | Path | Callable[[Chunk, Context], None], tap: StandIn, **options: object) -> object:
+    wanted = LiveOptions(**{"taps": (tap.name,), **options})  # type: ignore[arg-type]
+    live = capture_live(output, wanted, tell=bench.told.append, machine=bench.machine, taps={tap.name: tap})
+    with live:
+        return live.run()
+
+
+def test_a_capture_is_whole_and_leaves_nothing_on_the_machine(bench: Bench, tmp_path: Path) -> None:
+    tap = StandIn("raw")
+    tap.when_opened = lambda: seen.append((dict(bench.rules.held), bench.entries("admin")))
+    seen: list[tuple[dict[str, str], list[tuple[str, str]]]] = []
+    outcome = run(bench, tmp_path / "x.pcapng", tap, interfaces=("Ethernet",))
+    assert seen == [({rule_name(ME): r"C:\Tools\etwcap.exe"}, [(FIREWALL_RULE, rule_name(ME))])]
+    assert bench.rules.held == {}
+    assert bench.entries("admin") == bench.entries("user") == []
+    with etwcap.open(tmp_path / "x.pcapng") as trace:
+        assert len(list(trace)) == 5
+    assert tap.opened[0][0] == ["Ethernet"]
+    notes = outcome.receipt.notes  # type: ignore[attr-defined]
+    assert (notes["lost-ring"].count, notes["lost-failed"].count) == (2, 1)
+    assert bench.told == [
+        r"until the end of this capture a firewall rule lets packets in for C:\Tools\etwcap.exe",
+        "capturing with raw: Ethernet",
+        "1 privilege that is no longer needed was given up",
+    ]
+
+
+def test_a_rule_for_an_interpreter_is_explained_before_it_is_made(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, program=r"C:\Python311\python.exe")
+    run(bench, tmp_path / "x.pcapng", StandIn("raw"))
+    assert "for every program it runs" in bench.told[1]
+
+
+def test_without_the_rule_the_firewall_and_the_journal_are_not_touched(bench: Bench, tmp_path: Path) -> None:
+    bench.rights = False
+    run(bench, tmp_path / "x.pcapng", StandIn("raw"), firewall_rule=False)
+    assert not (tmp_path / "admin").exists()
+
+
+@pytest.mark.parametrize("error", [RightsError("no rights"), NotHereError("no driver")])
+def test_a_tap_that_does_not_open_leaves_nothing(bench: Bench, tmp_path: Path, error: EtwcapError) -> None:
+    with pytest.raises(type(error)):
+        run(bench, tmp_path / "x.pcapng", StandIn("raw", fails=error))
+    assert bench.rules.held == {}
+    assert bench.entries("admin") == []
+    assert not (tmp_path / "x.pcapng").exists()
+
+
+def test_an_error_in_the_middle_leaves_nothing_but_the_file(bench: Bench, tmp_path: Path) -> None:
+    def show(chunk: Chunk, context: Context) -> None:
+        raise OSError("the terminal is gone")
+
+    with pytest.raises(OSError, match="terminal"):
+        run(bench, show, StandIn("raw"))
+    assert bench.rules.held == {}
+    assert bench.entries("admin") == []
+
+
+def test_a_firewall_that_takes_no_rule_is_told_and_the_capture_goes_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, refuses=1060)
+    run(bench, tmp_path / "x.pcapng", StandIn("raw"))
+    assert any("going on without the firewall rule" in line for line in bench.told)
+    assert bench.entries("admin") == []
+
+
+def test_rights_that_are_missing_for_the_rule_end_it(bench: Bench, tmp_path: Path) -> None:
+    bench.rights = False
+    with pytest.raises(RightsError):
+        run(bench, tmp_path / "x.pcapng", StandIn("raw"))
+
+
+def test_the_unfinished_file_stands_in_the_users_journal_while_it_grows(bench: Bench, tmp_path: Path) -> None:
+    tap = StandIn("raw")
+    live = capture_live(tmp_path / "x.pcapng", LiveOptions(("raw",)), machine=bench.machine, taps={"raw": tap})
+    seen = []
+    with live:
+        live.run(lambda _progress: seen.append(bench.entries("user")))
+    assert seen[0] == [(PART_FILE, str(tmp_path / "x.part.pcapng"))]
+    assert bench.entries("user") == []
+
+
+def test_a_stop_before_the_start_is_a_stop(bench: Bench, tmp_path: Path) -> None:
+    tap = StandIn("raw")
+    live = capture_live(tmp_path / "x.pcapng", LiveOptions(("raw",)), machine=bench.machine, taps={"raw": tap})
+    live.stop()
+    with live:
+        assert live.run().exit_code == 3
+
+
+# ---- which tap ----
+
+MISSING = Condition("driver", State.MISSING, "there is no driver", "mend it")
+NO_RIGHTS = Condition("rights", State.MISSING, "not elevated", "elevate")
+UNKNOWN = Condition("driver", State.UNKNOWN, "it cannot be told")
+EXTRA = Condition("firewall", State.MISSING, "no rule", needed=False)
+
+
+@pytest.mark.parametrize(
+    ("pktmon", "raw", "taken"),
+    [([], [], "pktmon"), ([MISSING], [], "raw"), ([UNKNOWN], [], "pktmon"), ([EXTRA], [], "pktmon")],
+)
+def test_the_best_tap_that_can_be_used_is_taken(pktmon: list[Condition], raw: list[Condition], taken: str) -> None:
+    taps = {"ndiscap": StandIn("ndiscap"), "raw": StandIn("raw", raw), "pktmon": StandIn("pktmon", pktmon)}
+    assert choose_taps(taps, ()) == [taken]  # type: ignore[arg-type]
+
+
+def test_a_tap_that_interrupts_the_network_is_never_taken_unasked() -> None:
+    taps = {"ndiscap": StandIn("ndiscap"), "raw": StandIn("raw", [MISSING])}
+    with pytest.raises(NotHereError, match="there is no driver"):
+        choose_taps(taps, ())  # type: ignore[arg-type]
+    assert choose_taps(taps, ("ndiscap",)) == ["ndiscap"]  # type: ignore[arg-type]
+
+
+def test_missing_rights_are_told_as_such() -> None:
+    with pytest.raises(RightsError, match="not elevated"):
+        choose_taps({"raw": StandIn("raw", [NO_RIGHTS])}, ())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (LiveOptions(("telepathy",)), "no tap 'telepathy'"),
+        (LiveOptions(("pktmon",), raw_recording=True), "only the tap raw"),
+        (LiveOptions(capture=CaptureOptions(count=0)), "at least 1"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_touched(bench: Bench, options: LiveOptions, says: str) -> None:
+    taps = {"raw": StandIn("raw"), "pktmon": StandIn("pktmon")}
+    with pytest.raises(UsageError, match=says):
+        capture_live("x.pcapng", options, machine=bench.machine, taps=taps)  # type: ignore[arg-type]
