@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from etwcap.packets import AddressKind, Context
 from etwcap.sources.opening import open_source
@@ -46,6 +46,10 @@ class Record:
         )  # fmt: skip
         addresses = (self.source.packed, self.destination.packed if self.destination else b"")
         return head + b"".join(each.ljust(16, b"\0") for each in addresses) + self.payload
+
+
+Records: TypeAlias = list[tuple[int, bytes | Record]]
+"""(time in ns, record)"""
 
 
 def tables(*rows: tuple[AddressKind | int, int, IPv4Address | IPv6Address]) -> bytes:

@@ -23,7 +23,7 @@ from etwcap.sources.capfile import CaptureFileSource
 from etwcap.sources.opening import open_source
 from etwcap.sources.recording import RecordingSource
 from frames import HOST, HOST6, SERVER, SERVER6, UDP, ip, udp
-from raw_recordings import HEADER, Record, ends, given, recording, tables
+from raw_recordings import HEADER, Record, Records, ends, given, recording, tables
 
 TIME = 1_700_000_000_000_000_000
 US = 1000
@@ -48,7 +48,7 @@ def test_the_layout_has_the_sizes_and_places_that_the_format_says() -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_records_become_packets_of_raw_ip(tmp_path: Path, order: str, backend: str) -> None:
     four = ip(SERVER, HOST, UDP, udp(1, 2, b"four"))
-    records = [
+    records: Records = [
         (TIME, tables((AddressKind.UNICAST, 6, HOST6), (AddressKind.UNICAST, 6, HOST))),
         (TIME + 1, Record(b"six", SERVER6, HOST6, 6, 255, 3, 0)),
         (TIME + 2, Record(four, SERVER, number=0, socket=1)),
@@ -143,7 +143,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_record_is_told_with_its_place_and_the_others_are_delivered(tmp_path: Path, name: str) -> None:
-    records: list[tuple[int, bytes | Record]] = [six(0, stamp=0), (TIME, BROKEN[name]), six(1, stamp=0)]
+    records: Records = [six(0, stamp=0), (TIME, BROKEN[name]), six(1, stamp=0)]
     path = recording(tmp_path / "r.pcapng", records)
     got, _, source = given(path)
     assert [each.payload for each in got] == [b"\0", b"\1"]
@@ -175,7 +175,7 @@ def test_a_capture_of_that_link_type_with_other_bytes_stays_a_capture(tmp_path: 
 def test_interfaces_of_other_link_types_pass_as_they_are(tmp_path: Path) -> None:
     context = Context()
     frame = bytes(60)
-    records: list[tuple[int, bytes | Record]] = [six(1, stamp=0), (TIME, frame), six(0, stamp=0), (TIME + 1, frame)]
+    records: Records = [six(1, stamp=0), (TIME, frame), six(0, stamp=0), (TIME + 1, frame)]
     path = recording(tmp_path / "r.pcapng", records, faces=[("raw", 156), ("eth", 1)], on=[0, 1, 0, 1])
     source = open_source(path, context)
     rows = []
@@ -216,7 +216,7 @@ def test_any_bytes_give_packets_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, flips: list[tuple[int, int]], restamp: bool
 ) -> None:
     path = tmp_path_factory.mktemp("r") / "r.pcapng"
-    records: list[tuple[int, bytes | Record]] = [(TIME, tables((1, 6, HOST6), (4, 6, SERVER6)))]
+    records: Records = [(TIME, tables((1, 6, HOST6), (4, 6, SERVER6)))]
     records += [six(n ^ 1, stamp=n * US, destination=HOST6, hops=64) for n in range(20)]
     data = bytearray(recording(path, records).read_bytes())
     for place, value in flips:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given as examples
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from command_line import etwcap
@@ -48,6 +49,7 @@ def recorded(folder: Path, frames: list[bytes], **options: Any) -> list[Given]:
     return given(folder / "raw.pcapng")[0]
 
 
+@settings(max_examples=60)
 @examples(
     kinds=st.lists(st.sampled_from((*HEADERS, 44)), max_size=4),
     last=st.sampled_from((6, 17, 58, 59, 50, 89, 255)),
