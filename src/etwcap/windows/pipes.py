@@ -45,15 +45,18 @@ def access_for(user: str) -> str:
 
 
 class Pipe:
-    """One end of a pipe: bytes in, bytes out. A context manager that closes it."""
+    """One end of a pipe: bytes in, bytes out; one thread may read while another writes. A context manager that closes
+    it."""
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
         create = kernel32().function("CreateEventW", c_size_t, c_void_p, c_int32, c_int32, c_void_p)
-        self._event = int(create(None, 1, 0, None))
-        if not self._event:
-            close_handle(handle)
-            fail("CreateEventW", last_error())
+        self._events = [int(create(None, 1, 0, None)) for _ in range(2)]
+        if not all(self._events):
+            code = last_error()
+            for each in (handle, *filter(None, self._events)):
+                close_handle(each)
+            fail("CreateEventW", code)
 
     def read(self, most: int, *, timeout: float | None = None) -> bytes:
         """Up to ``most`` bytes, as soon as there are some; b"" when the other end is closed.
@@ -85,8 +88,8 @@ class Pipe:
         """Close this end; safe twice."""
         handle, self.handle = self.handle, 0
         if handle:
-            close_handle(handle)
-            close_handle(self._event)
+            for each in (handle, *self._events):
+                close_handle(each)
 
     def __enter__(self) -> Pipe:
         return self
@@ -99,7 +102,8 @@ class Pipe:
 
         ``start`` gives 0 where the call failed or is under way, -1 where it has nothing more to wait for.
         """
-        state = OVERLAPPED(hEvent=self._event)
+        event = self._events[function == "WriteFile"]
+        state = OVERLAPPED(hEvent=event)
         started = start(ctypes.byref(state))
         if started < 0:
             return 0
@@ -111,7 +115,7 @@ class Pipe:
                 fail(function, code)
         wait = kernel32().function("WaitForSingleObject", c_uint32, c_size_t, c_uint32)
         limit = _INFINITE if timeout is None else max(0, round(timeout * 1000))
-        in_time = int(wait(self._event, limit)) == 0
+        in_time = int(wait(event, limit)) == 0
         if not in_time:
             kernel32().function("CancelIoEx", c_int32, c_size_t, c_void_p)(self.handle, ctypes.byref(state))
         done = c_uint32()
