@@ -5,13 +5,14 @@ What Wine stands in for, and what it cannot show, is listed in docs/windows-veri
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
+from etwcap.taps import cleanup as cleaning
 from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, USER_KINDS, Journal, file_name, read_all
 from etwcap.taps.journal_store import AdministratorsStore, FolderStore
 from etwcap.windows import addresses, files, security, services, version, winsock
@@ -31,6 +33,7 @@ from etwcap.windows.firewall import Firewall, rule_name
 from etwcap.windows.iphlpapi import IpHelper
 from etwcap.windows.pipes import PipeServer, connect, pipe_name, server_process
 from etwcap.windows.processes import Processes, ProcessIdentity
+from etwcap.windows.session_end import MESSAGE_ONLY, WM_ENDSESSION, WM_QUERYENDSESSION, SessionEndWindow
 from etwcap.windows.tokens import HIGH, Tokens
 from etwcap.windows.winsock import Winsock
 
@@ -380,6 +383,83 @@ def test_ctrl_c_for_real_reaches_the_handler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.strip() == "stopped by CTRL_C", done.stderr
+
+
+def test_logoff_and_shutdown_reach_the_same_handler_by_a_window() -> None:
+    """Console handlers are not called for them in a process with user32.dll, which ctypes brings in."""
+    assert version.module_loaded("user32.dll")
+    seen: list[int] = []
+    window = SessionEndWindow(seen.append, parent=MESSAGE_ONLY)
+    assert window.handle
+    send = Library("user32.dll").function(
+        "SendMessageW", ctypes.c_int64, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64
+    )
+    try:
+        assert send(window.handle, WM_QUERYENDSESSION, 0, 0) == 1
+        assert send(window.handle, WM_ENDSESSION, 0, 0) == 0  # somebody else objected: nothing ends
+        assert seen == []
+        send(window.handle, WM_ENDSESSION, 1, 0)
+        send(window.handle, WM_ENDSESSION, 1, -0x80000000)
+    finally:
+        window.close()
+        window.close()
+    assert seen == [ConsoleEvent.SHUTDOWN, ConsoleEvent.LOGOFF]
+
+
+RULES = r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules"
+
+LEAVES_A_RULE = r"""
+import sys, winreg
+from etwcap.taps.journal import Journal, FIREWALL_RULE
+from etwcap.taps.journal_store import AdministratorsStore
+from etwcap.windows.firewall import rule_name
+from etwcap.windows.processes import Processes
+from etwcap.windows.tokens import Tokens
+me = Processes().this()
+Journal(AdministratorsStore(sys.argv[1], {Tokens().user()}), me).record(FIREWALL_RULE, rule_name(me))
+if sys.argv[2] == "after":
+    with winreg.CreateKeyEx(winreg.HKEY_LOCAL_MACHINE, sys.argv[3], 0, winreg.KEY_WRITE) as key:
+        rule = f"v2.31|Action=Allow|Active=TRUE|Dir=In|App=C:\\x.exe|Name={rule_name(me)}|"
+        winreg.SetValueEx(key, rule_name(me), 0, winreg.REG_SZ, rule)
+print("ready", flush=True)
+input()
+"""
+
+
+def take_rule_away(words: Sequence[str]) -> int:
+    """In the place of netsh, which Wine has as a stub only."""
+    import winreg
+
+    name = words[-1].removeprefix("name=")
+    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, RULES, 0, winreg.KEY_WRITE) as key:
+        winreg.DeleteValue(key, name)
+    return 0
+
+
+@pytest.mark.parametrize(("moment", "outcome"), [("before", cleaning.GONE), ("after", cleaning.ENDED)])
+def test_what_a_terminated_process_left_is_ended(tmp_path: Path, wine: bool, moment: str, outcome: str) -> None:
+    if not wine:
+        pytest.skip("this would change the firewall of a real machine")
+    folder = tmp_path / "etwcap" / "journal"
+    command = [sys.executable, "-c", LEAVES_A_RULE, str(folder), moment, RULES]
+    store = AdministratorsStore(folder, {Tokens().user()})
+    undoers = {FIREWALL_RULE: cleaning.FirewallRules(Firewall(run=take_rule_away))}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().strip() == b"ready"
+        used = cleaning.cleanup(store, undoers, Processes().alive)
+        assert {each.outcome for each in used.items} == {cleaning.IN_USE}
+        child.kill()
+    report = cleaning.cleanup(store, undoers, Processes().alive)
+    assert (report.clean, [each.outcome for each in report.items]) == (True, [outcome])
+    assert (Firewall().rules(), store.names()) == ([], [])
+
+
+def test_cleaning_this_machine_leaves_nothing(wine: bool) -> None:
+    if not wine:
+        pytest.skip("this would end what is left on a real machine")
+    report = cleaning.cleanup_machine()
+    assert (report.items, report.strange, report.clean) == ([], [], True)
 
 
 def test_netsh_alone_is_not_believed(wine: bool) -> None:

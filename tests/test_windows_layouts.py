@@ -11,9 +11,16 @@ from typing import Any
 import pytest
 
 from conftest import tool_path
-from etwcap.windows import layouts_etw, layouts_iphlpapi, layouts_pktmon, layouts_system, layouts_winsock
+from etwcap.windows import (
+    layouts_etw,
+    layouts_iphlpapi,
+    layouts_pktmon,
+    layouts_system,
+    layouts_user32,
+    layouts_winsock,
+)
 
-MODULES = [layouts_system, layouts_winsock, layouts_iphlpapi, layouts_etw]
+MODULES = [layouts_user32, layouts_system, layouts_winsock, layouts_iphlpapi, layouts_etw]
 
 
 def structures(module: ModuleType) -> list[Any]:

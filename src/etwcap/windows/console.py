@@ -6,7 +6,7 @@ the handler waits until the program says that everything is released. Python's o
 KeyboardInterrupt, was registered before ours and is asked after it: the first Ctrl-C is ours, a second one Python's.
 
 A process that has loaded user32.dll, as ctypes does through ole32.dll, is told of logoff and shutdown by messages to a
-window only (Microsoft: "SetConsoleCtrlHandler"): ``session_end`` has such a window.
+window only (Microsoft: "SetConsoleCtrlHandler"): ``session_end`` has such a window, and hands them to the same handler.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from etwcap.windows.dll import Library, callback_type, last_error
 from etwcap.windows.failure import fail
 from etwcap.windows.handles import kernel32
+from etwcap.windows.session_end import SessionEndWindow
 
 
 class ConsoleEvent(enum.IntEnum):
@@ -50,6 +51,8 @@ class ConsoleEvents:
         self._stop = stop
         self._patience = patience
         self._dll = library or kernel32()
+        self._windowed = library is None
+        self._window: SessionEndWindow | None = None
         self._released = threading.Event()
         self._lock = threading.Lock()
         self.event: ConsoleEvent | None = None
@@ -81,10 +84,14 @@ class ConsoleEvents:
     def __enter__(self) -> ConsoleEvents:
         if not self._set(1):
             fail("SetConsoleCtrlHandler", last_error())
+        if self._windowed:
+            self._window = SessionEndWindow(self.handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+        if self._window is not None:
+            self._window.close()
         self._set(0)
 
     def _set(self, add: int) -> Any:
