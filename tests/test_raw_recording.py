@@ -275,3 +275,11 @@ def test_ipv4_addresses_are_mapped() -> None:
     four, whole = mapped(rows, np.array([4, 6], np.uint8))
     assert IPv6Address(four.tobytes()).ipv4_mapped == HOST
     assert whole.tobytes() == HOST6.packed
+
+
+def test_addresses_that_the_user_named_count_in_every_recording(tmp_path: Path) -> None:
+    context = Context()
+    context.addresses.add(AddressKind.UNICAST, 0, HOST6.packed)
+    source = open_source(recording(tmp_path / "r.pcapng", [six(0, stamp=0, source=HOST6)]), context)
+    assert [chunk.packets["direction"].tolist() for chunk in source.chunks() if len(chunk.packets)] == [[2]]
+    source.close()

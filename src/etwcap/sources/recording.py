@@ -20,14 +20,16 @@ class RecordingSource:
     """The packets of a recording (protocol ``Source``), as ``RawSocketProvider`` gives them.
 
     Packets of other link types in the same file pass as they are. ``context`` is the run's, with an address book of
-    this recording's own: what stands in one machine's tables says nothing of another's packets. The stages that need
-    the book take it from there.
+    this recording's own, begun with what the run's book held before: what stands in one machine's tables says nothing
+    of another's packets. The stages that need the book take it from there.
     """
 
     def __init__(self, file: CaptureFileSource, context: Context) -> None:
         self._file = file
         self.context = copy.copy(context)
         self.context.addresses = AddressBook()
+        for kind, interface, address in context.addresses.entries:
+            self.context.addresses.add(kind, interface, address)
         self._provider = RawSocketProvider(self.context, file.describe(), self._place)
         self._sockets: dict[int, bool] = {}
         self._base = 0
