@@ -98,6 +98,17 @@ def check_repair(_ctx: click.Context, _parameter: click.Parameter, value: str) -
     "(answers before their causes; auto: only where raw sockets recorded). -NAME takes one out, as in all,-wifi.",
 )
 @click.option(
+    "--order",
+    type=click.Choice(["causal", "none"]),
+    help="causal: put packets behind those that they answer, in any input; none: in no input. Else as --repair says.",
+)
+@click.option(
+    "--local",
+    multiple=True,
+    metavar="ADDRESS",
+    help="An address of the machine that captured, for --order; repeatable, and commas separate several.",
+)
+@click.option(
     "--evidence",
     type=click.Choice(["comments"]),
     multiple=True,
@@ -179,6 +190,8 @@ def command(
     ethernet: bool,
     no_radiotap: bool,
     repair: str,
+    order: str | None,
+    local: tuple[str, ...],
     evidence: tuple[str, ...],
     interfaces: tuple[str, ...],
     expression: str | None,
@@ -228,6 +241,8 @@ def command(
         drops=not no_drops,
         ethernet=ethernet,
         repair=repair,
+        order=order,
+        local=local,
         format=capture_format,
         radiotap=not no_radiotap,
         interfaces=interfaces,

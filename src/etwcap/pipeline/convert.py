@@ -18,13 +18,15 @@ from etwcap.native import backend
 from etwcap.packets import Context, Description, Receipt
 from etwcap.pipeline.choices import Choices, check_numbers, fixed_times, latest
 from etwcap.pipeline.merge import MergedSource
+from etwcap.pipeline.ordering import add_own, check_sides, parse_addresses, parse_order
 from etwcap.pipeline.protocols import Sink, Source, Stage
 from etwcap.pipeline.recording import RepairedRecording
 from etwcap.pipeline.run import Staged, pump
 from etwcap.repair.evidence import EvidenceStage
 from etwcap.repair.limits import When, parse_when
 from etwcap.repair.loopback import LoopbackStage
-from etwcap.repair.names import WIFI, parse_repairs
+from etwcap.repair.names import ORDER, WIFI, parse_repairs
+from etwcap.repair.order import OrderStage
 from etwcap.repair.selection import InterfaceSelection
 from etwcap.repair.sightings import SightingStage
 from etwcap.repair.wifi import WifiStage
@@ -55,6 +57,10 @@ class ConvertOptions:
     with ``ethernet``)"""
     repair: str = "auto"
     """auto, all, none, or names separated by commas; -name takes one out"""
+    order: str | None = None
+    """causal: packets behind those they answer, in any input; none: in no input; None: as ``repair`` says"""
+    local: tuple[str, ...] = ()
+    """addresses of the machine that was captured, where the input does not tell them"""
     format: str | None = None
     """pcapng or pcap; None: what the output's suffix says, else pcapng"""
     interfaces: tuple[str, ...] = ()
@@ -134,11 +140,13 @@ def convert(
     """
     if not inputs:
         raise UsageError("no input", hint="etwcap convert trace.etl")
-    repairs = parse_repairs(options.repair)
+    repairs = parse_order(options.order, parse_repairs(options.repair))
+    local = parse_addresses(options.local)
     check_numbers(options.count, options.snap_length, options.anonymize)
     chosen = Filter(options.filter) if options.filter is not None else None
     times = _times(inputs, options, repairs)
     context = Context()
+    add_own(context, local)
     context.receipt.backend = backend()
     kind = output_format(output, options.format)
     context.radiotap = options.radiotap and not options.ethernet and kind == "pcapng"
@@ -149,6 +157,8 @@ def convert(
             stack.callback(source.close)
             sources.append(source)
             context.descriptions.append(source.describe())
+        if options.order == "causal":
+            check_sides(context)
         if options.hash:
             for description in context.descriptions:
                 _hash(description)
@@ -226,6 +236,7 @@ def _times(
                 hint="save it to a file first, or give a time of day or one after the first packet (+30s)",
             )
         context = Context()
+        add_own(context, parse_addresses(options.local))
         with ExitStack() as stack:
             sources: list[FileSource] = []
             for name in inputs:
@@ -270,6 +281,8 @@ def _flow(
             continue
         elif options.ethernet:
             stages = [WifiStage(context, ethernet=True, clear_protected=False)]
+        if ORDER in repairs:
+            stages.append(OrderStage(context))
         flows.append(Staged(source, stages) if stages else source)
     flow = flows[0] if len(flows) == 1 else MergedSource(flows)
     common: list[Stage] = [*choices.first] if choices is not None else []

@@ -10,6 +10,7 @@ from etwcap.pipeline.protocols import Stage
 from etwcap.pipeline.run import Staged
 from etwcap.repair.ipv6_header import Ipv6HeaderStage
 from etwcap.repair.names import IPV6, ORDER, RECORDED_ORDER
+from etwcap.repair.order import OrderStage
 from etwcap.repair.own_direction import OwnDirectionStage
 from etwcap.sources.opening import open_source
 from etwcap.sources.recording import RecordingSource
@@ -39,7 +40,8 @@ def raw_socket_stages(context: Context, repairs: frozenset[str], header: Ipv6Hea
     """
     if header is None:
         header = Ipv6HeaderStage(context, infer=IPV6 in repairs)
-    return [header, OwnDirectionStage(context), RecordsDone()]
+    stages: list[Stage] = [header, OwnDirectionStage(context), RecordsDone()]
+    return [*stages, OrderStage(context)] if orders(repairs) else stages
 
 
 class RepairedRecording:
