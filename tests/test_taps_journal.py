@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from etwcap.errors import EtwcapError, OutputError, WindowsCallError
 from etwcap.taps import cleanup as cleaning
-from etwcap.taps.cleanup import CleanupReport, FirewallRules, TraceSessions, cleanup
+from etwcap.taps.cleanup import CleanupReport, FirewallRules, TraceSessions, cleanup, left_behind
 from etwcap.taps.journal import (
     BINDING,
     FIREWALL_RULE,
@@ -125,6 +125,14 @@ def test_what_dead_processes_left_is_ended_and_what_living_ones_use_is_not(store
     assert report.clean
     assert machine.find() == [rule_name(LIVING)]
     assert store.names() == [file_name(LIVING)]
+
+
+def test_what_living_processes_use_is_not_left_behind(store: FolderStore) -> None:
+    assert not left_behind(store, alive)
+    Journal(store, LIVING).record(FIREWALL_RULE, rule_name(LIVING))
+    assert not left_behind(store, alive)
+    Journal(store, DEAD).record(FIREWALL_RULE, rule_name(DEAD))
+    assert left_behind(store, alive)
 
 
 def test_a_number_that_another_process_has_now_is_a_dead_process(store: FolderStore, machine: Folder) -> None:

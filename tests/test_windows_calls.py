@@ -21,6 +21,7 @@ import pytest
 
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
 from etwcap.taps import cleanup as cleaning
+from etwcap.taps.cleaning import clean_this_machine
 from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, USER_KINDS, Journal, file_name, read_all
 from etwcap.taps.journal_store import AdministratorsStore, FolderStore
 from etwcap.windows import addresses, files, security, services, version, winsock
@@ -458,7 +459,7 @@ def test_what_a_terminated_process_left_is_ended(tmp_path: Path, wine: bool, mom
 def test_cleaning_this_machine_leaves_nothing(wine: bool) -> None:
     if not wine:
         pytest.skip("this would end what is left on a real machine")
-    report = cleaning.cleanup_machine()
+    report = clean_this_machine()
     assert (report.items, report.strange, report.clean) == ([], [], True)
 
 

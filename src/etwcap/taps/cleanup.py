@@ -19,7 +19,6 @@ from etwcap.taps.journal import (
     PART_FILE,
     SESSION,
     UNFINISHED,
-    USER_KINDS,
     Entry,
     Record,
     Store,
@@ -28,10 +27,9 @@ from etwcap.taps.journal import (
     process_of_file,
     read_all,
 )
-from etwcap.taps.journal_store import administrators_store, user_store
 from etwcap.windows.etw import MORE_DATA, NOT_RUNNING, STOP, Etw
 from etwcap.windows.firewall import Firewall, process_of
-from etwcap.windows.processes import Processes, ProcessIdentity
+from etwcap.windows.processes import ProcessIdentity
 
 ENDED = "ended"
 GONE = "was gone already"
@@ -238,17 +236,10 @@ class TraceSessions:
         self._etw.control(entry.name, STOP, NOT_RUNNING, MORE_DATA)
 
 
-def cleanup_machine() -> CleanupReport:
-    """Clean up after this machine's processes: the journal of administrators, and that of this user.
-
-    Without elevation what needs it is named and left (FAILED). Raises NotHereError where there is no Windows.
-    """
-    alive = Processes().alive
-    report = cleanup(administrators_store(), undoers(), alive)
-    own = cleanup(user_store(), {}, alive, kinds=USER_KINDS)
-    report.items += own.items
-    report.strange += own.strange
-    return report
+def left_behind(store: Store, alive: Callable[[ProcessIdentity], bool]) -> bool:
+    """Whether a journal has anything of a process that no longer runs."""
+    records, strange = read_all(store)
+    return bool(strange) or any(not alive(each.process) for each in records)
 
 
 def undoers() -> dict[str, Undoer]:
