@@ -89,8 +89,9 @@ def frr(member: Namespace, number: int, daemon: str, folder: Path) -> None:
         configuration = folder / f"{name}-{number}.conf"
         configuration.write_text(content)
         words = ["-f", configuration, "-i", folder / f"{name}-{number}.pid", "-z", folder / f"zserv-{number}"]
-        words += ["--vty_socket", folder / f"vty-{number}", "-u", "root", "-g", "root", "-A", "127.0.0.1"]
+        words += ["--vty_socket", folder / f"vty-{number}", "-A", "127.0.0.1"]
         (folder / f"vty-{number}").mkdir(exist_ok=True)
+        (folder / f"vty-{number}").chmod(0o777)
         member.start(str(FRR / name), *map(str, words), log=folder / f"{name}-{number}.log")
         time.sleep(0.4)
 

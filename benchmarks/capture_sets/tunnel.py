@@ -6,6 +6,7 @@ unreadable; sequence numbers, lengths and padding are as RFC 4303 has them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -68,7 +69,8 @@ def carry(kind: str, own: str, peer: str, device: str) -> None:
             if ready == outer.fileno():
                 data, sender = outer.recvfrom(65536)
                 if sender[0] == peer:
-                    os.write(tun, unwrap(data))
+                    with contextlib.suppress(OSError):  # the device is still down
+                        os.write(tun, unwrap(data))
             else:
                 outer.sendto(wrap(os.read(tun, 65536)), (peer, 0))
 
