@@ -69,7 +69,8 @@ def inline_commands(text: str) -> list[str]:
 def prepare(folder: Path) -> dict[str, str]:
     """Lay the files that the pages name into a folder; the environment to run their commands in.
 
-    trace.etl, one.etl and two.etl are the sample; capture.pcapng, web.pcapng and capture.pcap are what it becomes.
+    trace.etl, one.etl and two.etl are the sample; capture.pcapng, web.pcapng and capture.pcap are what it becomes;
+    raw.pcapng is web.pcapng as raw sockets record it.
     ``etwcap`` is this very package.
     """
     programs = folder / "bin"
@@ -95,6 +96,8 @@ def prepare(folder: Path) -> dict[str, str]:
         convert = [shim, "convert", "-q", "trace.etl", "-w", name, *more]
         subprocess.run(convert, cwd=room, env=environment, check=True, timeout=60)
     shutil.copy(room / "capture.pcapng", room / "web.pcapng")
+    record = [shim, "synth", "-q", "web.pcapng", "-w", "raw.pcapng", "--as", "raw"]
+    subprocess.run(record, cwd=room, env=environment, check=True, timeout=60)
     shutil.copytree(ROOT / "examples", room / "examples")
     return environment
 
