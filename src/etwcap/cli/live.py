@@ -103,7 +103,12 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         if sys.platform == "win32":
             from etwcap.windows.console import ConsoleEvents
 
-            stack.enter_context(ConsoleEvents(lambda _event: stop()))
+            def told(_event: object) -> None:  # the first Ctrl-C comes here, and the second one to Python
+                nonlocal asked
+                asked = True
+                stop()
+
+            stack.enter_context(ConsoleEvents(told))
         for name in ("SIGINT", *ENDING):
             number = getattr(signal, name, None)
             if number is None or signal.getsignal(number) is signal.SIG_IGN:
