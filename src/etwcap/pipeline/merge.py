@@ -69,8 +69,8 @@ class MergedSource:
     """Several sources in one time order; of equal times the earlier source comes first.
 
     The chunks carry no events: those belong to one source and its list of providers. Descriptions stay with the
-    sources. With ``ticks``, an empty chunk comes whenever ``complete_to`` has grown and there is no packet: for live
-    sources.
+    sources. With ``ticks``, for live sources, an empty chunk comes whenever a source gave something and nothing can be
+    passed on.
     """
 
     def __init__(self, sources: Sequence[Source], *, ticks: bool = False) -> None:
@@ -94,7 +94,6 @@ class MergedSource:
 
     def chunks(self) -> Iterator[Chunk]:
         """The packets of all sources."""
-        told = _ALL_TIME
         while not all(lane.done for lane in self._lanes):
             limit = min(lane.known_to for lane in self._lanes)
             ready = [lane for lane in self._lanes if lane.chunk is not None and not lane.used_up]
@@ -108,9 +107,8 @@ class MergedSource:
                 lane, rows = parts[0]
                 assert lane.chunk is not None
                 yield Chunk(lane.chunk.buffer, rows, EventTable(0), limit, side_blocks)
-            elif parts or side_blocks or (self._ticks and limit > told):
+            elif parts or side_blocks or self._ticks:
                 yield _joined(parts, limit, side_blocks)
-            told = max(told, limit)
             for lane in self._lanes:
                 if not lane.done and lane.used_up and lane.known_to <= limit:
                     lane.advance()

@@ -53,6 +53,6 @@ def open_taps(
         raise
     for each in opened:
         description = each.describe()
-        if description not in context.descriptions:
+        if not any(other is description for other in context.descriptions):
             context.descriptions.append(description)
     return opened[0] if len(opened) == 1 else LiveMerge(opened)
