@@ -67,9 +67,26 @@ def test_an_impossible_length_ends_the_reading_with_its_place(tmp_path: Path, ba
 
 
 @ORDERS
+@pytest.mark.parametrize("wrong", [0, 1, 59, 61, 1000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_reading_goes_on_behind_a_record_of_a_wrong_length(
+    tmp_path: Path, backend: str, order: str, wrong: int
+) -> None:
+    path = tmp_path / "a.pcap"
+    frames = [bytes([n]) * 60 for n in range(1, 9)]
+    data = bytearray(pcap(order, 0xA1B2C3D4, 1, *((1_700_000_000 + n, n, each, 60) for n, each in enumerate(frames))))
+    place = 24 + 3 * 76
+    struct.pack_into(order + "I", data, place + 8, wrong)
+    path.write_bytes(data)
+    got = read(path)
+    assert [each for each in got.column("data") if each in frames] == frames[:3] + frames[4:]
+    assert len(got.column("data")) <= len(frames)
+    assert [place <= damage.offset < place + 76 for damage in got.description.damage] == [True]
+
+
+@ORDERS
 def test_a_pcap_cut_anywhere_gives_what_is_whole(tmp_path: Path, backend: str, order: str) -> None:
     path = tmp_path / "a.pcap"
-    data = pcap(order, 0xA1B23C4D, 1, *((1, n, frame, 60) for n, frame in enumerate(FRAMES[:3])))
+    data = pcap(order, 0xA1B23C4D, 1, *((1_700_000_000, n, frame, 60) for n, frame in enumerate(FRAMES[:3])))
     ends = [24 + sum(16 + len(frame) for frame in FRAMES[:n]) for n in range(4)]
     for length in range(24, len(data) + 1):
         path.write_bytes(data[:length])

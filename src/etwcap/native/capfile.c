@@ -1,4 +1,5 @@
 #include "capfile.h"
+#include "pcap_find.h"
 
 enum { SHB = 0x0A0D0D0A, PB = 2, SPB = 3, EPB = 6, FRAME = 12, EPB_FIELDS = 20 };
 enum { OPT_END = 0, OPT_FLAGS = 2, OPT_DROPCOUNT = 4, OPT_PACKETID = 5, OPT_QUEUE = 6, OPT_VERDICT = 7,
@@ -131,6 +132,8 @@ static inline uint32_t put_row(struct ec_index *job, int64_t time, size_t offset
 static inline int32_t pcap_index(struct ec_index *job, int swapped)
 {
     const size_t header = job->header;
+    const ec_pcap_form form = {(uint32_t)swapped, job->scale, job->header,
+                               job->limit < UINT32_MAX ? (uint32_t)job->limit : UINT32_MAX};
     while (job->row < job->rows) {
         const size_t left = job->size - job->at;
         job->need = header;
@@ -143,6 +146,15 @@ static inline int32_t pcap_index(struct ec_index *job, int swapped)
         job->need = header + captured;
         if (job->need > left)
             return EC_INDEX_MORE;
+        if (job->checks != EC_CHECK_NONE && job->at != job->sure) {
+            if (left - job->need >= 16) {
+                if (!ec_pcap_regular(&form, p + job->need, get32(p, swapped)))
+                    return EC_INDEX_DOUBT;
+            } else if (job->checks == EC_CHECK_ALL) {
+                job->need += 16;
+                return EC_INDEX_MORE;
+            }
+        }
         const int64_t time = (int64_t)get32(p, swapped) * NANO + (int64_t)get32(p + 4, swapped) * job->scale;
         put_row(job, time, job->at + header, captured, get32(p + 12, swapped), 0);
         job->row++;

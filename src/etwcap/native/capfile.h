@@ -10,7 +10,15 @@ enum {
     EC_INDEX_FULL = 1,   /* every row is used */
     EC_INDEX_BLOCK = 2,  /* a whole block that is no packet, `need` bytes; or a section header, which is not checked */
     EC_INDEX_BROKEN = 3, /* no block can be that: its lengths contradict each other or exceed `limit` */
+    EC_INDEX_DOUBT = 5,  /* pcap: a record behind which no regular one begins: is its length right? */
     EC_INDEX_MISFIT = 4, /* a packet block, `need` bytes, whose content does not fit in it or whose interface is unknown */
+};
+
+/* How far a pcap record's length is held against the record behind it. */
+enum {
+    EC_CHECK_NONE = 0,
+    EC_CHECK_HERE = 1, /* where its header lies in the window */
+    EC_CHECK_ALL = 2,  /* a record is not taken before that is so */
 };
 
 /* Columns that hold something in at least one row. */
@@ -49,6 +57,8 @@ struct ec_index {
     uint32_t swapped; /* the file's byte order is not the machine's */
     uint32_t scale;   /* pcap: ns per unit of the fraction */
     uint32_t header;  /* pcap: bytes of a record header */
+    uint32_t checks;  /* pcap: EC_CHECK_ */
+    size_t sure;      /* pcap: the record at this place is not checked */
     uint32_t late_mark, clamped_mark, length_mark, process_mark; /* bits of `flags` */
     const struct ec_capture_interface *table; /* pcapng */
     size_t interfaces;

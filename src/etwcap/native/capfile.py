@@ -68,6 +68,22 @@ class Stop(enum.IntEnum):
     """no block can be that: its lengths contradict each other or exceed ``limit``"""
     MISFIT = 4
     """a packet block, ``need`` bytes, whose content does not fit in it or whose interface is unknown"""
+    DOUBT = 5
+    """pcap: a record of ``need`` bytes behind which no regular one begins: is its length right?"""
+
+
+class Check(enum.IntEnum):
+    """How far a pcap record's length is held against the record behind it."""
+
+    NONE = 0
+    HERE = 1
+    """where its header lies in the window"""
+    ALL = 2
+    """a record is not taken before that is so"""
+
+
+NOWHERE = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
+"""no place in a window"""
 
 
 INTERFACE = np.dtype(
@@ -105,6 +121,8 @@ class _Job(ctypes.Structure):
         ("swapped", ctypes.c_uint32),
         ("scale", ctypes.c_uint32),
         ("header", ctypes.c_uint32),
+        ("checks", ctypes.c_uint32),
+        ("sure", ctypes.c_size_t),
         ("late_mark", ctypes.c_uint32),
         ("clamped_mark", ctypes.c_uint32),
         ("length_mark", ctypes.c_uint32),
@@ -135,6 +153,9 @@ class PacketIndex:
         self.swapped = False
         self.scale = 1000
         self.header = 16
+        self.checks = Check.NONE
+        self.sure = NOWHERE
+        """pcap: the record at this place is not checked"""
         self.table: NDArray[Any] = np.empty(0, INTERFACE)
 
     def take(self) -> dict[str, NDArray[Any]]:
@@ -163,7 +184,7 @@ class PacketIndex:
             return Stop(getattr(twin_capfile, kernel)(self, window))
         state = (
             "at", "limit", "rows", "row", "latest", "late", "clamped", "untimed", "odd", "odd_at", "seen", "swapped",
-            "scale", "header", "late_mark", "clamped_mark", "length_mark", "process_mark",
+            "scale", "header", "checks", "sure", "late_mark", "clamped_mark", "length_mark", "process_mark",
         )  # fmt: skip
         job = _Job(
             buffer=pointer(window),

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.native.twin_pcap_find import Form, regular
+
 if TYPE_CHECKING:
     from etwcap.native.capfile import PacketIndex
 
-MORE, FULL, BLOCK, BROKEN, MISFIT = range(5)
+MORE, FULL, BLOCK, BROKEN, MISFIT, DOUBT = range(6)
+CHECK_ALL = 2
 SHB, PB, SPB, EPB = 0x0A0D0D0A, 2, 3, 6
 KNOWN = frozenset({1, 2, 3, 4, 5, 6, 9, 10, 0xBAD, 0x40000BAD, SHB})
 END, FLAGS, DROPCOUNT, PACKETID, QUEUE, VERDICT, PROCESS = 0, 2, 4, 5, 6, 7, 8
@@ -64,6 +67,7 @@ def _put_row(
 def pcap_index(index: PacketIndex, window: NDArray[np.uint8]) -> int:
     """Twin of ec_pcap_index."""
     fields = struct.Struct((">" if index.swapped else "<") + "IIII")
+    form = Form(index.swapped, index.scale, index.header, index.limit)
     while index.row < index.rows:
         left = window.size - index.at
         index.need = index.header
@@ -75,6 +79,13 @@ def pcap_index(index: PacketIndex, window: NDArray[np.uint8]) -> int:
         index.need = index.header + captured
         if index.need > left:
             return MORE
+        if index.checks and index.at != index.sure:
+            if left - index.need >= 16:
+                if not regular(form, window, index.at + index.need, seconds):
+                    return DOUBT
+            elif index.checks == CHECK_ALL:
+                index.need += 16
+                return MORE
         _put_row(index, seconds * NANO + fraction * index.scale, index.at + index.header, captured, original, 0)
         index.row += 1
         index.at += index.need

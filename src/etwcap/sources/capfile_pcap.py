@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from etwcap.errors import NotATraceError
-from etwcap.native.capfile import PacketIndex, Stop
+from etwcap.native.capfile import EARLIEST, NOWHERE, Check, PacketIndex, Stop
+from etwcap.native.pcap_find import CERTAIN, STEP, Form, find
 from etwcap.packets import Chunk, Context, Damage, Description, EventTable, Interface, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.sources.capfile_window import LIMIT, Window
@@ -18,6 +19,7 @@ MICROSECONDS, NANOSECONDS, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 """magic numbers; MODIFIED is Alexey Kuznetzov's variant with 8 more bytes in each record header"""
 FCS_PRESENT = 1 << 26
 """in the header's link type: the upper 4 bits are the length of the frame check sequence in 16-bit words"""
+_ENDS = "the file ends inside a packet record"
 IF_FCSLEN = 13
 """if_fcslen of a pcapng interface, in bits"""
 
@@ -49,25 +51,109 @@ class PcapReader:
             bits = (network >> 28) * 16
             self.interface.options = struct.pack("<HHB3x", IF_FCSLEN, 1, bits)
         self._number = context.interfaces.add(self.interface)
+        self._trusting = False
+        """no record is held against the next one any more"""
 
     def chunks(self) -> Iterator[Chunk]:
         """The packets in the file's order; see ``CaptureFileSource.chunks``."""
         index, window = self.index, self._window
         while True:
+            if not self._trusting:
+                # of a pipe nothing is waited for that a packet does not need
+                index.checks = Check.ALL if window.size and not window.ended else Check.HERE
             stop = index.pcap(window.view)
+            if stop is Stop.MORE and not window.ended:
+                if index.row:
+                    yield self._chunk()
+                self._slide(index.at, index.need)
+                continue
+            if stop is Stop.FULL:
+                yield self._chunk()
+                continue
+            if stop is Stop.DOUBT:
+                if window.view.size - index.at < 2 * CERTAIN and not window.ended:
+                    if index.row:
+                        yield self._chunk()
+                    self._slide(index.at, 2 * CERTAIN)
+                if self._believed():
+                    continue
+            elif index.at == window.view.size:
+                break
             if index.row:
                 yield self._chunk()
-            if stop is Stop.BROKEN:
-                self._damage("a packet record with an impossible length; the rest cannot be read")
+            what = "a packet record with an impossible length" if stop is not Stop.MORE else _ENDS
+            if not self._resume(what):
                 break
-            if stop is Stop.MORE:
-                if window.ended:
-                    if index.at < window.view.size:
-                        self._damage("the file ends inside a packet record")
-                    break
-                window.slide(index.at, index.need)
-                index.at = 0
+        if index.row:
+            yield self._chunk()
         yield Chunk(np.empty(0, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME)
+
+    def _slide(self, start: int, need: int) -> None:
+        index = self.index
+        self._window.slide(start, need)
+        index.at -= start
+
+    def _believed(self) -> bool:
+        """Whether the record at ``at``, behind which no regular one begins, was taken with the length it says.
+
+        It is unless others certainly begin before its end. Where none can be found far and wide, the file is one whose
+        records are irregular, and no more is doubted.
+        """
+        index, window = self.index, self._window
+        found, end = self._find(index.at + 1), index.at + index.need
+        if found is None:
+            self._trusting = True
+            index.checks = Check.NONE
+            return True
+        order = ">" if index.swapped else "<"
+        seconds, fraction, captured, original = struct.unpack_from(order + "IIII", window.view.data, index.at)
+        odd = captured > original or not original or fraction * index.scale >= 10**9
+        if found < end or (found > end and (odd or not self._near(seconds))):
+            return False
+        rows, index.rows, index.sure = index.rows, index.row + 1, index.at
+        index.pcap(window.view)
+        index.rows, index.sure = rows, NOWHERE
+        if found > end:
+            (captured,) = struct.unpack_from(order + "I", window.view.data, end + 8)
+            if end + index.header + captured != found:  # else it is odd, but whole
+                self._damage(window.base + end, "no packet record", window.base + found)
+                index.at = found
+        return True
+
+    def _near(self, seconds: int) -> bool:
+        latest = self.index.latest
+        return latest == EARLIEST or abs(seconds - latest // 10**9) <= STEP
+
+    def _find(self, start: int) -> int | None:
+        """The next place that is certainly a record, within the window as far as it goes now."""
+        index, window = self.index, self._window
+        form = Form(index.swapped, index.scale, index.header, index.limit)
+        before: int | None = index.latest // 10**9
+        if index.latest == EARLIEST:  # the first record of all: its own time, unless that is zeroed
+            order = ">" if index.swapped else "<"
+            before = (
+                struct.unpack_from(order + "I", bytes(window.view[index.at : index.at + 4]).ljust(4, b"\0"))[0] or None
+            )
+        return find(form, window.view, start, window.view.size, ends=window.ended, before=before)
+
+    def _resume(self, what: str) -> bool:
+        """Go on at the next place that is certainly a record; False where there is none."""
+        index, window = self.index, self._window
+        start = window.base + index.at
+        at = index.at + 1
+        while True:
+            if window.view.size - at < 2 * CERTAIN and not window.ended:
+                index.at = at
+                self._slide(at, 2 * CERTAIN)
+                at = 0
+            found = self._find(at)
+            if found is not None or window.ended:
+                break
+            at = max(at, window.view.size - CERTAIN - index.limit)
+        index.at = window.view.size if found is None else found
+        self._trusting = False
+        self._damage(start, what if found is not None else f"{what}; the rest cannot be read", window.base + index.at)
+        return found is not None
 
     def _chunk(self) -> Chunk:
         rows = self.index.row
@@ -76,8 +162,5 @@ class PcapReader:
             table["interface"] = np.full(rows, self._number, np.int32)
         return Chunk(self._window.view, table, EventTable(0), self.index.latest)
 
-    def _damage(self, what: str) -> None:
-        window = self._window
-        place = window.base + self.index.at
-        end = max(window.size, window.base + window.view.size)
-        self._description.add_damage(Damage(window.name, place, what, end - place))
+    def _damage(self, place: int, what: str, end: int) -> None:
+        self._description.add_damage(Damage(self._window.name, place, what, end - place))

@@ -1,0 +1,53 @@
+#include "pcap_find.h"
+
+static uint32_t get32(const uint8_t *p, uint32_t swapped)
+{
+    const uint32_t v = ec_u32(p);
+    return swapped ? v << 24 | (v & 0xFF00u) << 8 | (v >> 8 & 0xFF00u) | v >> 24 : v;
+}
+
+static int whole(const ec_pcap_form *f, const uint8_t *p)
+{
+    const uint32_t captured = get32(p + 8, f->swapped);
+    return captured <= f->limit && get32(p + 12, f->swapped) >= captured &&
+           (uint64_t)get32(p + 4, f->swapped) * f->scale < 1000000000u;
+}
+
+int ec_pcap_regular(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
+{
+    const uint32_t seconds = get32(p, f->swapped);
+    const uint32_t step = seconds > before ? seconds - before : before - seconds;
+    return step <= EC_PCAP_STEP && whole(f, p) && get32(p + 12, f->swapped) > 0;
+}
+
+size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, size_t from, size_t until, uint32_t ends,
+                    uint32_t before, uint32_t *reach)
+{
+    size_t found = size;
+    if (f->header < 16 || from >= size || size - from < f->header || size - from > UINT32_MAX)
+        return size;
+    const uint32_t end = (uint32_t)(size - from);
+    /* backwards: reach[i] is how far (from `from`) the chain at i leads, 0 where none begins */
+    for (uint32_t i = end; i-- > 0;) {
+        const uint8_t *p = buffer + from + i;
+        reach[i] = 0;
+        if (end - i < f->header || !whole(f, p) || get32(p + 8, f->swapped) < EC_PCAP_LEAST)
+            continue;
+        const uint64_t next = (uint64_t)i + f->header + get32(p + 8, f->swapped);
+        if (next > end || (next < end && end - next < 16)) {
+            reach[i] = next > end ? 0 : (uint32_t)next;
+        } else if (next == end) {
+            reach[i] = end;
+        } else {
+            const uint8_t *after = buffer + from + next;
+            const int goes_on = ec_pcap_regular(f, after, get32(p, f->swapped)) && reach[next];
+            reach[i] = goes_on ? reach[next] : (uint32_t)next;
+        }
+        if (reach[i] == 0 || from + i >= until)
+            continue;
+        const int near = before == UINT32_MAX || ec_pcap_regular(f, p, before);
+        if ((ends && reach[i] == end && near) || reach[i] - i >= EC_PCAP_CERTAIN)
+            found = from + i;
+    }
+    return found;
+}
