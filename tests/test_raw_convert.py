@@ -154,6 +154,10 @@ def test_a_recording_comes_through_a_pipe(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     file, pipe = (read(tmp_path / f"{name}.pcapng").packets for name in ("file", "pipe"))
     assert [one["data"] for one in file] == [one["data"] for one in pipe]
+    with (tmp_path / "raw.pcapng").open("rb") as redirected:
+        done = subprocess.run(command, stdin=redirected, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [one["data"] for one in read(tmp_path / "pipe.pcapng").packets] == [one["data"] for one in file]
 
 
 def test_two_machines_do_not_share_their_addresses(tmp_path: Path) -> None:
@@ -203,6 +207,9 @@ def test_evidence_and_receipt_tell_how_headers_were_rebuilt(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     notes = {note["kind"]: note["count"] for note in json.loads(done.stdout)["notes"]}
     assert notes["ipv6-header"] == 5
+    for part in ("protocol", "destination"):
+        rules = {kind: count for kind, count in notes.items() if kind.startswith(f"ipv6-{part}")}
+        assert sum(rules.values()) == 5, rules
     with etwcap.open(tmp_path / "raw.pcapng") as trace:
         marks = [packet.marks for packet in trace]
     assert all(Mark.IPV6_REBUILT in each and Mark.DESTINATION_INFERRED in each for each in marks)

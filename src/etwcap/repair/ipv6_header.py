@@ -20,7 +20,7 @@ from etwcap.packets import Chunk, Context, Mark, PacketTable
 from etwcap.packets.addresses import MAPPED, OWN, AddressKind
 from etwcap.providers.rawsocket_layout import RAW_RECORD, Present
 from etwcap.repair.ipv6_groups import GROUPS, SERVICES
-from etwcap.repair.ipv6_words import comment
+from etwcap.repair.ipv6_words import comment, rules
 
 HEADER: Final = 40
 
@@ -125,6 +125,8 @@ class Ipv6HeaderStage:
         receipt.note("ipv6-header", "IPv6 headers were rebuilt that raw sockets leave out", len(evidence))
         if not self._infer:
             return
+        for kind, text, count in rules(evidence):
+            receipt.note(kind, text, count)
         lost = int(np.count_nonzero(evidence >> 8 & 255 == How.UNKNOWN))
         receipt.note("ipv6-protocol-unknown", "rebuilt IPv6 headers whose Next Header is not known (255)", lost)
         lost = int(np.count_nonzero(np.isin(evidence >> 16 & 255, _NOT_KNOWN)))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from etwcap.native.ipv6_rebuild import How, To
 from etwcap.providers.rawsocket_layout import Present
@@ -14,7 +18,7 @@ NAMES: Final = {
 }  # fmt: skip
 """Protocols that the rebuilder knows."""
 
-_HOW: Final = {
+_HOW: Final[Mapping[int, str]] = {
     How.SHAPE: "by its fields",
     How.CHECKSUM: "by checksum",
     How.OFFLOADED: "by checksum (offloaded)",
@@ -25,7 +29,7 @@ _HOW: Final = {
     How.SERIES: "by its series of numbers",
 }
 
-_TO: Final = {
+_TO: Final[Mapping[int, str]] = {
     To.UNKNOWN: "destination not known",
     To.TOLD: "destination told by the socket",
     To.FLOW_SUM: "destination by flow and checksum",
@@ -55,3 +59,15 @@ def comment(evidence: int, candidates: int, present: Present) -> str:
     if missing:
         parts.append(f"{' and '.join(missing)} not known")
     return "IPv6 header rebuilt: " + "; ".join(parts)
+
+
+def rules(evidence: NDArray[np.uint32]) -> Iterator[tuple[str, str, int]]:
+    """(kind, text, count) of each rule that told a Next Header or a destination, for the receipt."""
+    for shift, part, texts in ((8, "protocol", _HOW), (16, "destination", _TO)):
+        codes, counts = np.unique(evidence >> shift & 255, return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+            text = texts.get(code)
+            if text is not None and code not in (To.UNKNOWN, To.SEVERAL):
+                rule = (How if part == "protocol" else To)(code).name.lower().replace("_", "-")
+                words = f"protocol {text}" if part == "protocol" else text.replace(" {} ", " the ")
+                yield f"ipv6-{part}-{rule}", f"rebuilt IPv6 headers with {words}", count

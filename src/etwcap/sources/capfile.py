@@ -14,6 +14,8 @@ from etwcap.sources.capfile_window import LIMIT, Window
 
 ROWS = 1 << 15
 """packets in a chunk at most"""
+STANDARD_INPUT = "standard input"
+"""the name of an input that has none"""
 
 _PCAP = {0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34}
 _PACKED = {
@@ -56,7 +58,7 @@ class CaptureFileSource:
         head: bytes = b"",
         owns: bool = False,
     ) -> None:
-        name = name or ("standard input" if source == 0 else str(source))
+        name = name or (STANDARD_INPUT if source == 0 else str(source))
         self._context = context
         self._description = Description()
         self._window = Window(source, name, head, owns=owns)

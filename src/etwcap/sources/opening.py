@@ -10,7 +10,7 @@ from typing import TypeAlias
 from etwcap.errors import InputError, NotATraceError
 from etwcap.etl.logfile import looks_like_etl, parse_logfile_header
 from etwcap.packets import Context
-from etwcap.sources.capfile import CaptureFileSource, compression, sniff
+from etwcap.sources.capfile import STANDARD_INPUT, CaptureFileSource, compression, sniff
 from etwcap.sources.etl import EtlSource
 from etwcap.sources.recording import RecordingSource
 
@@ -51,7 +51,7 @@ def open_source(path: str | os.PathLike[str], context: Context, *, count_events:
 
 def _open(name: str) -> tuple[int, str]:
     if name == "-":
-        return 0, "standard input"
+        return 0, STANDARD_INPUT
     if Path(name).is_dir():
         raise InputError(f"cannot read {name}", cause="it is a folder", hint="name the trace file inside it")
     try:

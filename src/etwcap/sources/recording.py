@@ -13,7 +13,7 @@ from etwcap.packets.linktypes import RAW_IP
 from etwcap.providers.rawsocket import RawSocketProvider, RecordingFacts
 from etwcap.providers.rawsocket_layout import LINK_TYPE
 from etwcap.providers.rawsocket_order import PostedOrder
-from etwcap.sources.capfile import CaptureFileSource
+from etwcap.sources.capfile import STANDARD_INPUT, CaptureFileSource
 
 
 class RecordingSource:
@@ -44,8 +44,9 @@ class RecordingSource:
 
     @property
     def seekable(self) -> bool:
-        """Whether the input can be read twice, as far as its size is known."""
-        return self._file.describe().inputs[0].size > 0
+        """Whether the input can be opened by its name and read a second time."""
+        facts = self._file.describe().inputs[0]
+        return facts.size > 0 and facts.name != STANDARD_INPUT
 
     def describe(self) -> Description:
         """What the header blocks say; damage is added while the records are read."""
