@@ -244,7 +244,7 @@ static void claim_transport(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_c
     }
     bits = shape_dccp(p, x->n, x->len);
     if (bits != SHAPE_NO) {
-        const size_t cover = p[5] & 15, header = (size_t)p[4] * 4 + (cover - 1) * 4;
+        const size_t cover = p[5] & 15, header = (size_t)p[4] * 4 + (cover ? cover - 1 : 0) * 4;
         const size_t covered = cover == 0 || header > x->len ? x->len : header;
         begin(&c, 33, two_ports(p));
         summed(s, x, &c, bits - 9, x->len, covered, 0, 0);

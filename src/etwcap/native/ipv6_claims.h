@@ -27,6 +27,7 @@ typedef struct {
     int has_to;
     uint8_t to[16];
     int64_t ports; /* what recognises the flow: two ports, or an id; PORTS_NONE */
+    int left; /* cut packets: the checksum field fits offload */
 } ipv6_claim;
 
 int64_t ipv6_reverse_ports(uint32_t protocol, int64_t ports);

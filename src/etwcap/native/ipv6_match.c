@@ -1,6 +1,6 @@
 #include "ipv6_claims.h"
 
-enum { MOST_STEPS = 64, CLEAR = 4, LEAST_BITS = 4, NEVER = -12 };
+enum { MOST_STEPS = 64, CLEAR = 4, LEAST_BITS = 4, NEVER = -12, OFTEN = 3 };
 
 int64_t ipv6_reverse_ports(uint32_t protocol, int64_t ports)
 {
@@ -60,12 +60,8 @@ static void take(ipv6_claim *c, const uint8_t *to, uint32_t where, size_t t)
     c->how = EC_HOW_CHECKSUM + (uint32_t)t;
 }
 
-/* Which destination makes the checksum right, or is in the pseudo-header sum that offload left in the field: fills
- * has_to, to, where and how; returns the bits that speak for the protocol. sum: of the bytes that the checksum
- * covers; whole: all of them are there; field: the checksum field where offload may have left it alone, else
- * NO_CHECKSUM; groups: destinations that messages of this kind have. */
-int ipv6_match(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, uint64_t length, uint32_t sum, int whole,
-               int field, const uint8_t *groups, size_t group_count)
+static int match(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, uint64_t length, uint32_t sum, int whole,
+                 int field, const uint8_t *groups, size_t group_count)
 {
     const uint32_t pseudo = (uint32_t)((x->source_sum + length + c->protocol) % 65535);
     uint32_t need[3] = {0, 0, 0};
@@ -152,4 +148,27 @@ int ipv6_match(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, uint
     if (!clear && bits > 0)
         c->how = EC_HOW_CHECKSUM + (uint32_t)filling;
     return bits + known;
+}
+
+/* Which destination makes the checksum right, or is in the pseudo-header sum that offload left in the field: fills
+ * has_to, to, where and how; returns the bits that speak for the protocol. sum: of the bytes that the checksum
+ * covers; whole: all of them are there; field: the checksum field where offload may have left it alone, else
+ * NO_CHECKSUM; groups: destinations that messages of this kind have. */
+int ipv6_match(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, uint64_t length, uint32_t sum, int whole,
+               int field, const uint8_t *groups, size_t group_count)
+{
+    uint64_t value = 0;
+    const int bits = match(s, x, c, length, sum, whole, field, groups, group_count);
+    if (whole || x->has_told || c->how == EC_HOW_SHAPE)
+        return bits;
+    /* Of a cut packet only the field is there: a chance match must not pass for offload that this source never does. */
+    c->left = 1;
+    map_get(s, map_key(KEY_OPEN, c->protocol, x->source_hash, 0), &value);
+    const uint32_t left = (uint32_t)value & 255, other = (uint32_t)(value >> 8) & 255;
+    if (left >= OFTEN && left >= 4 * other)
+        return bits;
+    c->has_to = 0;
+    c->how = EC_HOW_SHAPE;
+    c->where = EC_TO_UNKNOWN;
+    return 0;
 }

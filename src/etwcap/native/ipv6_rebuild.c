@@ -1,7 +1,7 @@
 #include "ipv6_claims.h"
 
 /* Learning needs this much; a series of numbers may have gaps of this width. */
-enum { CERTAIN = 18, WIDEST_STEP = 1024, ENOUGH_VOTES = 3 };
+enum { CERTAIN = 18, WIDEST_STEP = 1024, ENOUGH_VOTES = 3, LEAST_BYTES = 16 };
 
 /* ------------------------------------------------------------------------------------- who else could it be ---- */
 
@@ -220,17 +220,21 @@ static int by_host(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
     uint64_t value;
     uint32_t parties = 0;
     const int unsummed = is_unsummed(c->protocol);
+    if (!x->whole && x->n < LEAST_BYTES)
+        return 0;
     if (c->protocol == 88 && x->p[1] != 4 && !(x->p[7] & 1) && shape_be32(x->p + 12) == 0)
         return 0; /* may go to the group as well as to one router */
     if (x->source_kind == ADDRESS_LOOPBACK && (unsummed || !x->whole || c->protocol == 6))
         return sent_to(s, c, x->source_index, EC_TO_SOLE);
-    if (!unsummed && (x->whole || c->protocol == 58))
+    if (!unsummed && (x->whole || (c->protocol != 6 && c->protocol != 17)))
         return 0;
     if (c->protocol == 17 && (serves_groups(s, ec_be16(x->p)) || serves_groups(s, ec_be16(x->p + 2))))
         return 0;
     if (x->source_kind == ADDRESS_LINK && (c->protocol == 50 || c->protocol == 44 || !unsummed))
         return 0;
     const int64_t other = unsummed && c->protocol != 255 && c->protocol != 44 ? other_party(s, x, c->protocol, &parties) : -1;
+    if (s->sole < 2 || !unsummed)
+        return s->sole && x->own_known && x->sole >= 0 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
     if (map_get(s, map_key(KEY_HOST, 0, x->source_hash, 0), &value)) {
         const int64_t host = vote_several(value) ? -1 : (int64_t)vote_index(value);
         if (host >= 0 && (parties == 1 || other < 0 || other == host))
@@ -239,7 +243,7 @@ static int by_host(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
     }
     if (other >= 0)
         return sent_to(s, c, other, EC_TO_SOLE);
-    return s->sole && x->sole >= 0 && parties <= 1 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
+    return x->sole >= 0 && parties <= 1 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
 }
 
 static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
@@ -318,6 +322,24 @@ static void learn_filling(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cla
     map_put(s, key, (uint64_t)filled | (uint64_t)left << 8);
 }
 
+/* How often the checksum field of a source's cut packets fits offload, and how often not; both are halved at 128. */
+static void learn_open(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c)
+{
+    const uint64_t key = map_key(KEY_OPEN, c->protocol, x->source_hash, 0);
+    uint64_t value = 0;
+    map_get(s, key, &value);
+    uint32_t left = (uint32_t)value & 255, other = (uint32_t)(value >> 8) & 255;
+    if (c->left)
+        left++;
+    else
+        other++;
+    if (left + other >= 128) {
+        left /= 2;
+        other /= 2;
+    }
+    map_put(s, key, (uint64_t)left | (uint64_t)other << 8);
+}
+
 /* What a packet teaches whose destination no checksum tells. */
 static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c)
 {
@@ -345,9 +367,9 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
         map_vote(s, map_key(KEY_USER, 132, 0, ports), me);
         if (x->n >= 20 && (p[12] == 1 || p[12] == 2))
             map_vote(s, map_key(KEY_TAG, 0, ports, shape_be32(p + 16)), me);
-    } else if (c->protocol == 17 && !c->has_to) {
+    } else if (c->protocol == 17) {
         map_vote(s, map_key(KEY_USER, 17, 0, ports), me);
-    } else if (c->protocol == 6 && !c->has_to && x->n >= 14) {
+    } else if (c->protocol == 6 && x->n >= 14) {
         const size_t header = (size_t)(p[12] >> 4) * 4;
         const uint32_t sequence = shape_be32(p + 4);
         const uint32_t after = (p[13] & 2 ? 1u : 0u) + (p[13] & 1 ? 1u : 0u);
@@ -355,6 +377,12 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
         map_vote(s, map_key(KEY_SEQUENCE, 0, ports, sequence), me);
         if (next != sequence)
             map_vote(s, map_key(KEY_SEQUENCE, 0, ports, next), me);
+        if (c->where == EC_TO_ANSWERED) {
+            const int64_t to = ipv6_find(s, c->to, ipv6_hash(c->to));
+            const uint64_t back = (uint64_t)ipv6_reverse_ports(6, c->ports);
+            map_vote(s, map_key(KEY_PEER, 6, x->source_hash, ports), (uint32_t)to);
+            map_vote(s, map_key(KEY_PEER, 6, ipv6_hash(c->to), back), me);
+        }
     }
 }
 
@@ -421,6 +449,8 @@ static void learn(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c, u
     }
     if (c->score >= CERTAIN && summed && (c->protocol == 6 || c->protocol == 17) && c->where != EC_TO_SEVERAL)
         learn_filling(s, x, c);
+    if (!x->whole && !x->has_told && (c->protocol == 6 || c->protocol == 17))
+        learn_open(s, x, c);
     if (!checked && c->score >= 10)
         learn_unsummed(s, x, c);
     if (c->protocol == 44)

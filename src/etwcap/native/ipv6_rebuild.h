@@ -69,7 +69,7 @@ typedef struct {
     const uint16_t *port;           /* ports entries, ascending: services that talk to groups */
     const uint8_t *port_address;    /* of each: the group */
     uint64_t ports;
-    uint64_t sole; /* whether "the only other one" may be told from the addresses known so far */
+    uint64_t sole; /* who is the only other one may be told from: 0 nothing, 1 the machine's own addresses, 2 all seen */
 } ec_ipv6_state;
 
 /* Adds addresses (16 bytes a row) with these roles; one that is there gets the roles too. Returns how many are known. */

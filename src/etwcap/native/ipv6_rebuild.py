@@ -132,8 +132,9 @@ class Knowledge:
     ) -> None:
         """``services``: UDP ports that talk to groups, and the group (16 bytes)."""
         services = sorted(services)
-        self.sole = False
-        """whether "the only other address" may be told from the addresses known so far"""
+        self.sole = 0
+        """who is the only one at the other end may be told from: 0 nothing, 1 the machine's own addresses, 2 all that
+        was seen, since all has been"""
         self.twin: twin_ipv6_state.State | None = None
         if library() is None:
             self.twin = twin_ipv6_state.State(services, most_addresses, most_learnt)

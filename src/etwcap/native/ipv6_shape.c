@@ -446,7 +446,7 @@ int shape_l2tp(const uint8_t *p, size_t n, size_t len)
         if (inner > best)
             best = inner;
     }
-    return best < 10 ? SHAPE_NO : best > 28 ? 28 : best;
+    return best < 10 ? SHAPE_NO : best > 26 ? 26 : best;
 }
 
 int shape_mpls(const uint8_t *p, size_t n, size_t len)

@@ -20,6 +20,7 @@ _MOST_STEPS: Final = 64
 _CLEAR: Final = 4
 _LEAST_BITS: Final = 4
 _NEVER: Final = -12
+_OFTEN: Final = 3
 _SURE: Final = 30
 _LEAST: Final = 4
 _NO_UDP_CHECKSUM: Final = frozenset((4789, 6081, 2152, 4341, 4754, 6635))
@@ -54,6 +55,8 @@ class Claim:
     score: int = NO
     to: bytes | None = None
     where: int = TO_UNKNOWN
+    left: bool = False
+    """cut packets: the checksum field fits offload"""
 
 
 def reverse_ports(protocol: int, ports: int) -> int:
@@ -87,7 +90,7 @@ def _suits(s: State, x: Packet, protocol: int, index: int) -> int:
     return bits + 5 if ("pair", x.source, to) in s.learnt else bits
 
 
-def match(
+def _match(
     s: State,
     x: Packet,
     c: Claim,
@@ -95,9 +98,8 @@ def match(
     total: int,
     whole: bool,
     field: int | None,
-    groups: Sequence[bytes] = (),
+    groups: Sequence[bytes],
 ) -> int:
-    """Which destination makes the checksum right, or is in the pseudo-header sum that offload left in the field."""
     pseudo = x.source_sum + length + c.protocol
     need = [(-total - pseudo) % 65535]
     if field is not None:
@@ -157,6 +159,29 @@ def match(
         if bits > 0:
             c.how = CHECKSUM + filling
     return max(bits, 0) + known
+
+
+def match(
+    s: State,
+    x: Packet,
+    c: Claim,
+    length: int,
+    total: int,
+    whole: bool,
+    field: int | None,
+    groups: Sequence[bytes] = (),
+) -> int:
+    """Which destination makes the checksum right, or is in the pseudo-header sum that offload left in the field."""
+    bits = _match(s, x, c, length, total, whole, field, groups)
+    if whole or x.told is not None or c.how == SHAPE:
+        return bits
+    # Of a cut packet only the field is there: a chance match must not pass for offload that this source never does.
+    c.left = True
+    left, other = s.learnt.get(("open", c.protocol, x.source), (0, 0))
+    if left >= _OFTEN and left >= 4 * other:
+        return bits
+    c.to, c.how, c.where = None, SHAPE, TO_UNKNOWN
+    return 0
 
 
 def group(last: int) -> bytes:

@@ -19,6 +19,7 @@ WRITE, INFER, JOIN = 1, 2, 4
 _CERTAIN: Final = 18
 _WIDEST_STEP: Final = 1024
 _ENOUGH_VOTES: Final = 3
+_LEAST_BYTES: Final = 16
 _UNSUMMED: Final = frozenset((4, 41, 44, 46, 47, 50, 59, 88, 97, 108, 115, 132, 137, 143, 255))
 _HAS_DESTINATION, _HAS_HOP_LIMIT, _HAS_CLASS, _IS_CUT = 1, 4, 8, 32
 _RECORD, _HEADER = 64, 40
@@ -137,24 +138,28 @@ def _other_party(s: State, x: Packet, protocol: int) -> tuple[int, int]:
 
 def _by_host(s: State, x: Packet, c: Claim) -> bool:
     unsummed = c.protocol in _UNSUMMED
+    if not x.whole and len(x.p) < _LEAST_BYTES:
+        return False
     if c.protocol == 88 and x.p[1] != 4 and not x.p[7] & 1 and be32(x.p, 12) == 0:
         return False  # may go to the group as well as to one router
     if x.source_kind == state.LOOPBACK and (unsummed or not x.whole or c.protocol == 6):
         return _sent_to(s, c, x.source_index, claims.TO_SOLE)
-    if not unsummed and (x.whole or c.protocol == 58):
+    if not unsummed and (x.whole or c.protocol not in (6, 17)):
         return False
     if c.protocol == 17 and _serves_groups(s, x.p):
         return False
     if x.source_kind == state.LINK and (c.protocol in (50, 44) or not unsummed):
         return False
     other, parties = _other_party(s, x, c.protocol) if unsummed and c.protocol not in (44, 255) else (-1, 0)
+    if s.sole < 2 or not unsummed:
+        return s.sole > 0 and x.own_known and _sent_to(s, c, x.sole, claims.TO_SOLE)
     vote = s.learnt.get(("host", x.source))
     if vote is not None:
         host = -1 if vote.several else vote.index
         return (parties == 1 or other < 0 or other == host) and _sent_to(s, c, host, claims.TO_SOLE)
     if other >= 0:
         return _sent_to(s, c, other, claims.TO_SOLE)
-    return s.sole and parties <= 1 and _sent_to(s, c, x.sole, claims.TO_SOLE)
+    return parties <= 1 and _sent_to(s, c, x.sole, claims.TO_SOLE)
 
 
 def _look_further(s: State, x: Packet, c: Claim) -> None:
@@ -215,6 +220,14 @@ def _learn_filling(s: State, x: Packet, c: Claim) -> None:
     s.put(("filling", c.protocol, x.source), (filled, left))
 
 
+def _learn_open(s: State, x: Packet, c: Claim) -> None:
+    left, other = s.learnt.get(("open", c.protocol, x.source), (0, 0))
+    left, other = (left + 1, other) if c.left else (left, other + 1)
+    if left + other >= 128:
+        left, other = left // 2, other // 2
+    s.put(("open", c.protocol, x.source), (left, other))
+
+
 def _learn_unsummed(s: State, x: Packet, c: Claim) -> None:
     p, me = x.p, x.source_index
     if me < 0:
@@ -230,15 +243,18 @@ def _learn_unsummed(s: State, x: Packet, c: Claim) -> None:
         s.vote(("user", 132, c.ports), me)
         if len(p) >= 20 and p[12] in (1, 2):
             s.vote(("tag", c.ports, be32(p, 16)), me)
-    elif c.protocol == 17 and c.to is None:
+    elif c.protocol == 17:
         s.vote(("user", 17, c.ports), me)
-    elif c.protocol == 6 and c.to is None and len(p) >= 14:
+    elif c.protocol == 6 and len(p) >= 14:
         header, sequence = (p[12] >> 4) * 4, be32(p, 4)
         after = (p[13] >> 1 & 1) + (p[13] & 1)
         following = (sequence + max(x.length - header, 0) + after) & 0xFFFFFFFF
         s.vote(("sequence", c.ports, sequence), me)
         if following != sequence:
             s.vote(("sequence", c.ports, following), me)
+        if c.to is not None and c.where == claims.TO_ANSWERED:
+            s.vote(("peer", 6, x.source, c.ports), s.index[c.to])
+            s.vote(("peer", 6, c.to, reverse_ports(6, c.ports)), me)
 
 
 def _learn_piece(s: State, x: Packet, mode: int) -> None:
@@ -300,6 +316,8 @@ def _learn(s: State, x: Packet, c: Claim, mode: int) -> None:
             _learn_quoted(s, x)
     if c.score >= _CERTAIN and summed and c.protocol in (6, 17) and c.where != claims.TO_SEVERAL:
         _learn_filling(s, x, c)
+    if not x.whole and x.told is None and c.protocol in (6, 17):
+        _learn_open(s, x, c)
     if not checked and c.score >= 10:
         _learn_unsummed(s, x, c)
     if c.protocol == 44:

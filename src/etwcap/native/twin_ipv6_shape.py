@@ -376,7 +376,7 @@ def l2tp(p: bytes, length: int) -> int:
             return 24 + (12 if be16(p, 6) == length - 4 else 0)
         return 24 if be16(p, 4) == 0xC803 else NO
     best = max((ethernet(p[at:], length - at) for at in range(4, 17, 4) if len(p) >= at + 14), default=NO)
-    return NO if best < 10 else min(best, 28)
+    return NO if best < 10 else min(best, 26)
 
 
 def mpls(p: bytes, length: int) -> int:

@@ -64,7 +64,7 @@ class State:
         self.index: dict[bytes, int] = {}
         self.by_sum: defaultdict[int, list[int]] = defaultdict(list)
         self.learnt: dict[tuple[Any, ...], Any] = {}
-        self.sole = False
+        self.sole = 0
 
     def intern(self, address: bytes, role: int) -> int:
         """The index of an address; -1 where there is no room for it, or it is ::."""

@@ -98,7 +98,7 @@ class Ipv6HeaderStage:
                 addresses = book.of(kinds)
                 mapped = (addresses[:, :12] == np.frombuffer(MAPPED, np.uint8)).all(axis=1)
                 self._knowledge.add(addresses[~mapped], role)
-        self._knowledge.sole = self._learnt or bool(len(book.of(OWN)))
+        self._knowledge.sole = 2 if self._learnt else 1 if len(book.of(OWN)) else 0
         return self._knowledge.rebuild(
             chunk.buffer,
             packets["raw_record"][rows],
