@@ -330,6 +330,22 @@ def test_a_size_that_ends_by_chance_with_another_record_swallows_none(tmp_path: 
     assert found.data == [*whole.data[:20], *whole.data[21:]]
 
 
+def test_a_payload_that_looks_like_records_to_its_end_is_a_payload(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x20000)
+    like = [
+        b"\x90" * 0xA000,  # 0x90909090 is the marker of a message of 0x9090 bytes without a time
+        bytes(48) + struct.pack("<HBBHHI", 0x60, 0x13, 0xC0, 0, 0, 7) + b"\x5a" * 84,  # an event long after
+        bytes(48) + struct.pack("<HBBHH", 0x60, 0x00, 0x90, 1, 0x10) + bytes(88),  # a message without a time
+    ]
+    with EtlWriter(path, kind) as trace:
+        for number, payload in enumerate(like):
+            trace.add(0, event(kind.raw0 + number, number, payload))
+    found = both(path)
+    assert not found.issues
+    assert found.records["process"].tolist()[-3:] == [0, 1, 2]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_records_behind_damage_are_not_trusted_unless_they_lead_to_the_end_of_the_buffer(
     tmp_path: Path, compressed: bool

@@ -122,7 +122,8 @@ enum ec_parse ec_etl_parse(const uint8_t *p, size_t have, size_t left, int64_t p
 int ec_etl_may_begin(const uint8_t *p, size_t left);
 
 /* A record whose size is too large may end, by chance, where another one does: the first offset in it at which records begin that
- * lead exactly to its end, with times that never go back, from raw on. UINT32_MAX where there is none. */
+ * lead exactly to its end, with times that never go back, the first one not before raw and near it (what is random by nature, such
+ * as an encrypted payload, leads to its end once in 10^4 times). UINT32_MAX where there is none. */
 uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw);
 
 /* The end of the chain of whole records of known types that begins at data, at most size. */

@@ -7,6 +7,8 @@
 #define FLAG_COMPRESSED 0x0040u
 #define NOWHERE UINT32_MAX
 #define NO_TIME INT64_MIN
+#define ANY_TIME INT64_MAX
+#define NEAR ((int64_t)1 << 42) /* ticks: 5 days at 10 MHz, 20 minutes at 3.5 GHz */
 
 int ec_etl_may_begin(const uint8_t *p, size_t left)
 {
@@ -43,7 +45,9 @@ static int record_at(const uint8_t *p, size_t left, int64_t *raw, uint32_t *stri
     return 1;
 }
 
-static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from, int64_t low, uint8_t *good)
+/* high: ANY_TIME, or the latest time that the first record may have; then one without a time is none. */
+static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from, int64_t low, int64_t high,
+                              uint8_t *good)
 {
     uint32_t found = NOWHERE;
     if (total < 8)
@@ -61,7 +65,7 @@ static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from
                                   after != NO_TIME;
                 if (!timed || raw <= after) {
                     good[at / 64] = (uint8_t)(good[at / 64] | 1u << (at / 8 % 8));
-                    if (raw == NO_TIME || raw >= low)
+                    if (raw == NO_TIME ? high == ANY_TIME : raw >= low && raw <= high)
                         found = at;
                 }
             }
@@ -81,7 +85,7 @@ uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw)
     if (like == 0 || stride > 65536)
         return NOWHERE;
     memset(good, 0, sizeof good);
-    return first_certain(p, stride, 8, raw, good);
+    return first_certain(p, stride, 8, raw, raw < ANY_TIME - NEAR ? raw + NEAR : ANY_TIME - 1, good);
 }
 
 uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, int64_t low)
@@ -100,7 +104,7 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
     if (data && good && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
         int32_t status;
         if (!packed || ec_xpress_decode(input, stored, data, total, &status) == (int64_t)total)
-            found = first_certain(data, total, (from + 7u) & ~7u, low, good);
+            found = first_certain(data, total, (from + 7u) & ~7u, low, ANY_TIME, good);
     }
     free(unpacked_from);
     free(good);
@@ -111,7 +115,7 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
 uint32_t ec_etl_records_resume(const uint8_t *data, size_t size)
 {
     uint8_t *good = size <= LARGEST ? calloc(size / 64 + 1, 1) : NULL;
-    const uint32_t found = good ? first_certain(data, (uint32_t)size, 0, INT64_MIN, good) : NOWHERE;
+    const uint32_t found = good ? first_certain(data, (uint32_t)size, 0, INT64_MIN, ANY_TIME, good) : NOWHERE;
     free(good);
     return found;
 }

@@ -301,14 +301,18 @@ def records_end(data: bytes) -> int:
 
 
 _NO_TIME = -(2**63)
+_ANY_TIME = 2**63 - 1
+_NEAR = 1 << 42
+"""ticks: 5 days at 10 MHz, 20 minutes at 3.5 GHz"""
 
 
-def resume(data: bytes, start: int, low: int) -> int | None:
+def resume(data: bytes, start: int, low: int, high: int = _ANY_TIME) -> int | None:
     """Where records certainly go on at or after ``start``, in the unpacked payload of a buffer; None where that is not
     certain.
 
     Certain is a place at a multiple of 8 where a record of a known type lies from which the sizes lead, record by
-    record, exactly to the end, with times that never go back and that are not before ``low``.
+    record, exactly to the end, with times that never go back and that are not before ``low``. Where ``high`` is told,
+    the first record has a time, which is not behind that.
     """
     good: dict[int, int] = {}  # where such chains begin, and their first time
     found = None
@@ -322,15 +326,21 @@ def resume(data: bytes, start: int, low: int) -> int | None:
         if after != len(data) and (after not in good or (_NO_TIME not in (raw, good[after]) and raw > good[after])):
             continue
         good[at] = raw
-        if raw in (_NO_TIME,) or raw >= low:
+        if high == _ANY_TIME if raw == _NO_TIME else low <= raw <= high:
             found = at
     return found
 
 
 def swallowed(record: bytes, raw: int) -> int | None:
-    """Where in a record, whose size is too large but ends by chance where another one does, records certainly begin."""
+    """Where in a record, whose size is too large but ends by chance where another one does, records certainly begin.
+
+    The first one's time must be near that of the record: what is random by nature, such as an encrypted payload, leads
+    to its end once in 10,000 times.
+    """
     markers = record[11::8]
-    return resume(record, 8, raw) if b"\xc0" in markers or b"\x90" in markers else None
+    if b"\xc0" not in markers and b"\x90" not in markers:
+        return None
+    return resume(record, 8, raw, min(raw + _NEAR, _ANY_TIME - 1))
 
 
 def to_unix_ns(clock: ClockRule, raw: int) -> int:
