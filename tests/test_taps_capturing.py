@@ -224,7 +224,7 @@ def test_a_tap_that_interrupts_the_network_is_never_taken_unasked() -> None:
 
 def test_missing_rights_are_told_as_such() -> None:
     with pytest.raises(RightsError, match="not elevated"):
-        choose_taps({"raw": StandIn("raw", [NO_RIGHTS])}, ())  # type: ignore[arg-type]
+        choose_taps({"raw": StandIn("raw", [NO_RIGHTS])}, ())
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,16 @@ beyond "stop". A frame is
 
     0 u32 length of the body   4 u8 kind   5 u8[3] 0   8 body
 
-and all numbers are little-endian. From the collector: HELLO (JSON, once, first), BATCH (records), LOSSES (JSON), then
-END (empty) or FAILURE (JSON). From the front end: STOP (empty), once.
+and all numbers are little-endian. From the collector: HELLO (JSON, once, first), INTERFACE (JSON, before the first
+record of it, and again when more is known), BATCH (records), LOSSES (JSON), then END (empty) or FAILURE (JSON). From
+the front end: STOP (empty), once.
 
 A batch is
 
-    0 u32 rows   4 u32 0   8 i64 complete_to   16 rows of { i64 time, u32 length, u16 kind, u16 0 }, then the records
+    0 u32 rows   4 u32 0   8 i64 complete_to   16 rows   then the records, one behind the other
+    row: 0 i64 time   8 u32 length   12 u16 interface   14 u16 0
 
-with the times in ticks of the collector's clock (QueryPerformanceCounter, which is one for the whole machine).
+with times in ns since 1970 UTC.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ LONGEST_RECORD: Final = 1 << 17
 """bytes of one record at most: 64 for the head of a raw record, 65,535 for its packet, and room"""
 MOST_ROWS: Final = 1 << 16
 _BATCH: Final = struct.Struct("<IIq")
-_ROW: Final = np.dtype([("time", "<i8"), ("length", "<u4"), ("kind", "<u2"), ("zero", "<u2")])
+_ROW: Final = np.dtype([("time", "<i8"), ("length", "<u4"), ("interface", "<u2"), ("zero", "<u2")])
 
 Read = Callable[[int], bytes]
 """Gives up to so many bytes, at least one; none at the end."""
@@ -52,10 +54,11 @@ class FrameKind(enum.IntEnum):
     LOSSES = 4
     END = 5
     FAILURE = 6
+    INTERFACE = 7
 
 
 _EMPTY: Final = (FrameKind.STOP, FrameKind.END)
-_TEXT: Final = (FrameKind.HELLO, FrameKind.LOSSES, FrameKind.FAILURE)
+_TEXT: Final = (FrameKind.HELLO, FrameKind.LOSSES, FrameKind.FAILURE, FrameKind.INTERFACE)
 
 
 class WireError(EtwcapError):
@@ -63,18 +66,19 @@ class WireError(EtwcapError):
 
 
 class Batch(NamedTuple):
-    """Records of one receiver, in the order of their stamps."""
+    """Records in the order of their stamps."""
 
     data: NDArray[np.uint8]
     """the records, one behind the other"""
     time: NDArray[np.int64]
-    """ticks"""
+    """ns since 1970 UTC"""
     offset: NDArray[np.int64]
     """of each record in ``data``"""
     length: NDArray[np.uint32]
-    kind: NDArray[np.uint16]
+    interface: NDArray[np.uint16]
+    """as numbered by INTERFACE frames"""
     complete_to: int
-    """ticks: no later batch holds anything earlier"""
+    """ns since 1970 UTC: no later batch holds anything earlier"""
 
 
 def frame(kind: FrameKind, body: bytes | bytearray = b"") -> bytes:
@@ -110,7 +114,7 @@ def batch_frames(batch: Batch) -> list[bytes]:
 
 def _batch_frame(batch: Batch, start: int, stop: int, complete_to: int) -> bytes:
     rows = np.zeros(stop - start, _ROW)
-    for name in ("time", "length", "kind"):
+    for name in ("time", "length", "interface"):
         rows[name] = getattr(batch, name)[start:stop]
     parts = [_BATCH.pack(len(rows), 0, complete_to), rows.tobytes()]
     at, length = batch.offset[start:stop], batch.length[start:stop].astype(np.int64)
@@ -163,8 +167,8 @@ def read_batch(body: bytes) -> Batch:
     if total != len(body) - start or (count and int(length.max()) > LONGEST_RECORD) or bool(rows["zero"].any()):
         raise WireError("the lengths in a batch are not those of its records", cause=f"{total} bytes, {len(body)}")
     data = np.frombuffer(bytearray(memoryview(body)[start:]), np.uint8)  # a copy: stages write into packets
-    time, kind = np.ascontiguousarray(rows["time"]), np.ascontiguousarray(rows["kind"])
-    return Batch(data, time, ends - length, length, kind, complete_to)
+    time, interface = np.ascontiguousarray(rows["time"]), np.ascontiguousarray(rows["interface"])
+    return Batch(data, time, ends - length, length, interface, complete_to)
 
 
 def _longest(kind: FrameKind) -> int:
