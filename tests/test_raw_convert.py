@@ -217,6 +217,22 @@ def test_evidence_and_receipt_tell_how_headers_were_rebuilt(tmp_path: Path) -> N
         assert b"IPv6 header rebuilt" in one["options"]
 
 
+def test_a_stamp_that_was_set_back_is_evident(tmp_path: Path) -> None:
+    start = 1_700_000_000_000_000_000
+    packets = [ip(SERVER6, HOST6, UDP, udp(7, 9, bytes([n]))) for n in range(3)]
+    stamps = ((1, 0), (0, 70_000), (2, 90_000))
+    records: Records = [(start + t, Record(packets[n][40:], SERVER6, HOST6, number=n)) for n, t in stamps]
+    recording(tmp_path / "raw.pcapng", records)
+    done = run("convert", "raw.pcapng", "-w", "out.pcapng", "--evidence", "comments", cwd=tmp_path)
+    assert "times were set back to that of a later receive of their socket, by up to 70.0 us: 1" in done.stderr
+    got = read(tmp_path / "out.pcapng").packets
+    assert [one["data"] for one in got] == packets
+    assert [one["time"] - start for one in got] == [0, 0, 90_000]
+    assert [b"time set back" in one["options"] for one in got] == [True, False, False]
+    convert([tmp_path / "raw.pcapng"], tmp_path / "out.pcapng", ConvertOptions(repair="ipv6"))
+    assert [one["time"] - start for one in read(tmp_path / "out.pcapng").packets] == [0, 70_000, 90_000]
+
+
 def test_no_reader_complains(tmp_path: Path, tshark: str) -> None:
     for number in range(4):
         (tmp_path / "in.pcap").write_bytes(capture(number, 200))

@@ -44,3 +44,5 @@ class Mark(enum.IntFlag):
     """The destination could not be told: :: stands there."""
     MOVED = 1 << 21
     """Moved behind the packet that it answers, or behind an earlier one of its sender (repair ``order``)."""
+    RESTAMPED = 1 << 22
+    """The stamp came after that of a later receive of the same socket and was set to it (repair ``order``)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.native.rows import gather_rows
-from etwcap.packets import Chunk, Context, PacketTable
+from etwcap.packets import Chunk, Context, Mark, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.packets.held import HeldRows
 from etwcap.providers.rawsocket_layout import MAGIC, RAW_RECORD, Kind, Present
@@ -103,7 +103,10 @@ class PostedOrder:
         final[rank[slots]] = fill
         self.moved += int(np.count_nonzero(final != order))
         rows = rows.take(slice(None))
-        rows["time"] = time
+        changed = time != rows["time"]
+        if changed.any():
+            rows["flags"] = rows["flags"] | np.where(changed, np.uint32(Mark.RESTAMPED), np.uint32(0))
+            rows["time"] = time
         return rows.take(final), final
 
     def _least(self, rows: PacketTable, socket: NDArray[np.int64], numbered: NDArray[np.intp]) -> NDArray[np.int64]:

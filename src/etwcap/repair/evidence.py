@@ -18,6 +18,7 @@ _TEXTS = {
     Mark.LENGTH_IMPLAUSIBLE: "the event's length fields contradict each other; what is there was taken",
     Mark.HEADER_DECODED: "IP header made from the event's fields: TTL, id and TOS are not the packet's own",
     Mark.DIRECTION_GUESSED: "direction inferred, not logged",
+    Mark.RESTAMPED: "time set back to that of a later receive of the same socket",
 }
 
 
