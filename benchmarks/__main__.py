@@ -12,7 +12,7 @@ from benchmarks import cases
 from benchmarks.table import report
 
 QUICK = 1 / 50
-CASES = ("full", "small", "pktmon", "filter", "file", "help", "memory")
+CASES = ("full", "small", "pktmon", "filter", "file", "help", "ring", "memory")
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -57,6 +57,7 @@ def main() -> int:
             ("filter", cases.filters),
             ("file", cases.small_file),
             ("help", cases.starting),
+            ("ring", cases.ring),
         ):
             if name in chosen:
                 results += measure(bench)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -208,6 +209,38 @@ def starting(bench: Bench) -> list[Result]:
     result.rivals["python -c pass"] = against
     result.goals.append(Goal(f"{over:.3f} s over bare Python (wanted: at most 0.15)", over <= 0.15))
     return [result]
+
+
+def ring(bench: Bench) -> list[Result]:
+    """A live capture: 1 million records of 100 bytes a second for 30 s, and as many as the producer can make."""
+    results = []
+    for name, rate, seconds, size in (
+        ("live, 1 M packets/s of 100 bytes", 1_000_000, 30.0, 1 << 26),
+        ("live, overfed", 0, 10.0, 1 << 20),
+    ):
+        bench.say(f"measuring {name}")
+        count = bench.sized(int(seconds * 1_000_000))
+        words = [str(bench.output), "--rate", str(rate), "--count", str(count), "--ring", str(size)]
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.ring", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            cwd=CHECKOUT,
+        )
+        found = json.loads(done.stdout)
+        run = Run(found["wall"], found["cpu"], found["peak"])
+        result = Result(name, run, found["written"], 0, found["output_bytes"])
+        exact = found["produced"] == found["written"] + found["refused"]
+        result.goals.append(Goal(f"produced {found['produced']:,} = written + {found['refused']:,} counted", exact))
+        if rate:
+            result.goals.insert(0, Goal(f"{found['refused']:,} lost (wanted: none)", found["refused"] == 0))
+            result.notes.append(f"the producer was late by {found['late_ms']:.1f} ms at most")
+        result.notes.append("producer and reader on two cores")
+        results.append(result)
+        bench.clean()
+    return results
 
 
 def memory(bench: Bench, *, big_plain: bool) -> list[Result]:

@@ -113,7 +113,7 @@ class Recording:
 
     def header(self, row: int) -> bytes:
         start = int(self.payload[row])
-        return self.buffer[start - 40 : start].tobytes()
+        return bytes(self.buffer[start - 40 : start])
 
     def chunk(self) -> Chunk:
         table = PacketTable(len(self.record))
