@@ -23,13 +23,14 @@ from etwcap.sources.capfile import CaptureFileSource
 from etwcap.sources.opening import open_source
 from etwcap.sources.recording import RecordingSource
 from frames import HOST, HOST6, SERVER, SERVER6, UDP, ip, udp
+from pcapng_build import interface, packet, section
 from raw_recordings import HEADER, Record, Records, ends, given, recording, tables
 
 TIME = 1_700_000_000_000_000_000
 US = 1000
 
 
-def six(number: int, *, stamp: int, source: IPv6Address = SERVER6, **told: object) -> tuple[int, bytes | Record]:
+def six(number: int, *, stamp: int, source: IPv6Address = SERVER6, **told: object) -> tuple[int, Record]:
     """A record whose payload tells its number."""
     return TIME + stamp, Record(bytes([number]), source, number=number, **told)  # type: ignore[arg-type]
 
@@ -112,6 +113,18 @@ def test_order_holds_across_the_windows_of_the_reader(tmp_path: Path, backend: s
         assert "restamped" not in context.receipt.notes
 
 
+def test_times_at_the_ends_of_all_time_stay(tmp_path: Path) -> None:
+    offset = (14, struct.pack("<q", -(2**63)))
+    blocks = [section("<"), interface("<", 156, (9, b"\x09")), interface("<", 156, (9, b"\x09"), offset)]
+    blocks += [
+        packet("<", face, 2**64 - 1 if face == 0 else 0, six(n, stamp=0)[1].data()) for face, n in ((1, 1), (0, 0))
+    ]
+    path = tmp_path / "r.pcapng"
+    path.write_bytes(b"".join(blocks))
+    got = given(path, restamp=True)[0]
+    assert sorted(each.time for each in got) == [-(2**63), 2**63 - 1]
+
+
 def test_receives_without_a_packet_are_counted(tmp_path: Path) -> None:
     source = given(recording(tmp_path / "r.pcapng", [six(n, stamp=n) for n in (3, 4, 6, 9)]))[2]
     (facts,) = source.facts.sockets.values()
@@ -119,7 +132,7 @@ def test_receives_without_a_packet_are_counted(tmp_path: Path) -> None:
 
 
 def test_tables_anywhere_in_the_file_are_taken_in_and_unknown_ones_counted(tmp_path: Path) -> None:
-    records = [
+    records: Records = [
         six(0, stamp=0),
         (TIME + 1, tables((1, 6, HOST6), (77, 6, SERVER6), (4, 6, IPv4Address("192.0.2.1")))),
         (TIME + 2, tables((1, 6, HOST6), (9, 0, SERVER6))),

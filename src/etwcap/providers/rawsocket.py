@@ -16,6 +16,8 @@ from etwcap.providers.rawsocket_layout import ADDRESS_ROW, MAGIC, RAW_RECORD, Ki
 
 HEADER = RAW_RECORD.itemsize
 _RECEIVED, _SENT = 1, 2
+_MOST_SOCKETS = 1 << 12
+"""sockets whose packets are counted"""
 _MOST_SNAPSHOTS = 1 << 12
 """snapshots whose like is recognised and not read again"""
 _IPV4_PAIR = np.dtype([("source", "u1", (4,)), ("destination", "u1", (4,))])
@@ -162,18 +164,28 @@ class RawSocketProvider:
             count = int(np.count_nonzero(heads["present"] & int(bit)))
             if count:
                 facts.present[bit] = facts.present.get(bit, 0) + count
-        both = packets["interface"].astype(np.int64) << 32 | heads["socket"]
-        for key in np.unique(both).tolist():
-            rows = both == key
-            known = facts.sockets.setdefault((key >> 32, key & 0xFFFFFFFF), SocketFacts())
-            known.packets += int(np.count_nonzero(rows))
-            known.family = int(heads["family"][rows][0])
-            numbers = heads["number"][rows & (heads["present"] & int(Present.NUMBER) != 0)]
-            if len(numbers):
-                first, last = int(numbers.min()), int(numbers.max())
-                known.first_number = first if known.first_number is None else min(first, known.first_number)
-                known.last_number = max(last, known.last_number)
-                known.numbered += len(numbers)
+        key = packets["interface"].astype(np.int64) << 32 | heads["socket"]
+        keys, first, row = np.unique(key, return_index=True, return_inverse=True)
+        row = row.reshape(-1)
+        packets_of = np.bincount(row, minlength=len(keys))
+        numbered = heads["present"] & int(Present.NUMBER) != 0
+        numbers_of = np.bincount(row[numbered], minlength=len(keys))
+        lowest = np.full(len(keys), np.iinfo(np.uint64).max, np.uint64)
+        highest = np.zeros(len(keys), np.uint64)
+        np.minimum.at(lowest, row[numbered], heads["number"][numbered])
+        np.maximum.at(highest, row[numbered], heads["number"][numbered])
+        for place, each in enumerate(keys.tolist()):
+            known = facts.sockets.get((each >> 32, each & 0xFFFFFFFF))
+            if known is None:
+                if len(facts.sockets) >= _MOST_SOCKETS:
+                    break
+                known = facts.sockets[each >> 32, each & 0xFFFFFFFF] = SocketFacts(int(heads["family"][first[place]]))
+            known.packets += int(packets_of[place])
+            if numbers_of[place]:
+                low, high = int(lowest[place]), int(highest[place])
+                known.first_number = low if known.first_number is None else min(low, known.first_number)
+                known.last_number = max(high, known.last_number)
+                known.numbered += int(numbers_of[place])
 
     def _report(self, records: PacketTable, rows: NDArray[np.bool_], what: str, severity: str) -> None:
         count = int(np.count_nonzero(rows))

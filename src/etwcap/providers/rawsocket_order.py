@@ -18,6 +18,7 @@ WINDOW: Final = 10_000_000
 MOST_ROWS: Final = 1 << 16
 MOST_BYTES: Final = 16 << 20
 """What is held at most; then rows pass."""
+_EARLIEST: Final = -(2**63)
 
 
 class PostedOrder:
@@ -54,7 +55,7 @@ class PostedOrder:
         from_held = from_held[order]
         time = rows["time"]
         newest = max(int(time.max()), chunk.complete_to)  # while a live tap is idle, only complete_to grows
-        since = newest - WINDOW if self._restamp else newest
+        since = max(newest - WINDOW, _EARLIEST) if self._restamp else newest
         passed = len(rows) if last else int(np.searchsorted(np.maximum.accumulate(time), since, "left"))
         behind = np.cumsum((rows["captured"] + rows["options_length"])[::-1], dtype=np.int64)
         fitting = min(int(np.searchsorted(behind, MOST_BYTES, "right")), MOST_ROWS)
@@ -110,23 +111,22 @@ class PostedOrder:
         return rows.take(final), final
 
     def _least(self, rows: PacketTable, socket: NDArray[np.int64], numbered: NDArray[np.intp]) -> NDArray[np.int64]:
-        """The times, none later than that of a later receive of its socket (within the window)."""
-        time: NDArray[np.int64] = rows["time"].copy()
-        ends = np.flatnonzero(np.concatenate([socket[numbered][1:] != socket[numbered][:-1], [True]])) + 1
-        first = 0
-        for end in ends.tolist():
-            some = numbered[first:end]
-            least = np.minimum.accumulate(time[some][::-1])[::-1]
-            far = time[some] - least > WINDOW
-            self._note(time[some], np.where(far, time[some], least))
-            time[some] = np.where(far, time[some], least)
-            first = end
-        return time
+        """The times, none later than that of a later receive of its socket (within the window).
 
-    def _note(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> None:
-        change = before - after
-        self.restamped += int(np.count_nonzero(change))
-        self.largest = max(self.largest, int(change.max()))
+        ``numbered`` are the numbered rows by socket and number.
+        """
+        time: NDArray[np.int64] = rows["time"].copy()
+        before = time[numbered]
+        stamps, rank = np.unique(before, return_inverse=True)
+        of = socket[numbered]
+        step = np.cumsum(np.concatenate([[0], of[1:] != of[:-1]])) * len(stamps)  # keeps the sockets' minima apart
+        least = stamps[np.minimum.accumulate((rank.reshape(-1) + step)[::-1])[::-1] - step]
+        change = before - least  # below 0: the difference of two times at the ends of all time does not fit
+        after = np.where((change > WINDOW) | (change < 0), before, least)
+        time[numbered] = after
+        self.restamped += int(np.count_nonzero(before != after))
+        self.largest = max(self.largest, int((before - after).max()))
+        return time
 
     def account(self) -> None:
         """Write what was done into the receipt."""
