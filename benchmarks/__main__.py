@@ -12,7 +12,7 @@ from benchmarks import cases
 from benchmarks.table import report
 
 QUICK = 1 / 50
-CASES = ("full", "small", "pktmon", "filter", "file", "help", "ring", "memory")
+CASES = ("full", "small", "pktmon", "filter", "ipv6", "file", "help", "ring", "memory")
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -55,6 +55,7 @@ def main() -> int:
             ("small", cases.small_frames),
             ("pktmon", cases.pktmon),
             ("filter", cases.filters),
+            ("ipv6", cases.headers),
             ("file", cases.small_file),
             ("help", cases.starting),
             ("ring", cases.ring),
