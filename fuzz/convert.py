@@ -35,7 +35,7 @@ try:
 except ImportError:
     atheris = None
 
-FUZZING = not (len(sys.argv) == 2 and Path(sys.argv[1]).is_file())
+FUZZING = __name__ == "__main__" and not (len(sys.argv) == 2 and Path(sys.argv[1]).is_file())
 with atheris.instrument_imports(include=["etwcap"]) if atheris and FUZZING else contextlib.nullcontext():
     import etwcap
     import etwcap.inspect.as_json

@@ -1,5 +1,5 @@
 /* Record headers and the clock: a header is read from the bytes that are there, wherever a read of them ends; a record lies
- * within what is left of its buffer; later raw times are never earlier. */
+ * within what is left of its buffer; later raw times are never earlier; behind damage, records go on to the very end. */
 #include "etl.h"
 
 #include "input.h"
@@ -58,6 +58,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             MUST(part_stride == stride && memcmp(&record, &part_record, sizeof record) == 0);
         free(short_of);
         if (left == have + more) break;
+    }
+    const size_t end = ec_etl_records_end(bytes, have);
+    MUST(end <= have && (have - end < 8 || end % 8 == 0));
+    const uint32_t on = ec_etl_records_resume(bytes, have);
+    MUST(on == UINT32_MAX || (on < have && on % 8 == 0));
+    if (on != UINT32_MAX && on % 8 == 0) { /* from there on nothing but records */
+        uint8_t *rest = fuzz_copy(bytes + on, have - on);
+        MUST(have - on - ec_etl_records_end(rest, have - on) < 8);
+        free(rest);
     }
     free(bytes);
     return 0;

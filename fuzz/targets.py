@@ -120,8 +120,9 @@ def known_inputs(target: str) -> list[Path]:
 
 
 def environment() -> dict[str, str]:
-    """The environment that targets run in."""
-    paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """The environment that targets run in: etwcap of the checkout where its core is built there, else as installed."""
+    built = any(NATIVE.glob("_etwcap.*"))
+    paths = [*([str(ROOT / "src")] if built else []), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
