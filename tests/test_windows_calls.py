@@ -31,6 +31,7 @@ from etwcap.windows.completion import CompletionPort
 from etwcap.windows.console import ConsoleEvent, ConsoleEvents
 from etwcap.windows.dll import Library, system_folder, system_program
 from etwcap.windows.firewall import Firewall, rule_name
+from etwcap.windows.handles import close_handle
 from etwcap.windows.iphlpapi import IpHelper
 from etwcap.windows.pipes import PipeServer, connect, pipe_name, server_process
 from etwcap.windows.processes import Processes, ProcessIdentity
@@ -461,6 +462,43 @@ def test_cleaning_this_machine_leaves_nothing(wine: bool) -> None:
         pytest.skip("this would end what is left on a real machine")
     report = clean_this_machine()
     assert (report.items, report.strange, report.clean) == ([], [], True)
+
+
+def free_handle() -> int:
+    """The highest of the next numbers that handles get: Windows gives free ones again, so it rises with each leak."""
+    create = Library("kernel32.dll").function(
+        "CreateEventW", ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p
+    )
+    handles = [int(create(None, 1, 0, None)) for _ in range(100)]
+    for each in handles:
+        close_handle(each)
+    return max(handles)
+
+
+def open_and_close(calls: Winsock, user: str, me: ProcessIdentity) -> None:
+    raw = calls.socket(winsock.AF_INET6, winsock.IPPROTO_UDP)
+    with CompletionPort() as port:
+        port.add(raw, 1)
+    calls.close(raw)
+    name = pipe_name()
+    with PipeServer(name, user) as server, connect(name, timeout=5):
+        server.accept(timeout=5)
+    assert Tokens().elevated() in (True, False)
+    assert Processes().alive(me)
+    assert services.Services().state("NoSuchServiceAtAll") is None
+
+
+def test_openings_and_closings_leave_no_handle_and_no_thread() -> None:
+    calls, user, me = Winsock(), Tokens().user(), Processes().this()
+    for _ in range(3):
+        open_and_close(calls, user, me)
+    handle, threads = free_handle(), threading.active_count()
+    for _ in range(200):
+        open_and_close(calls, user, me)
+        SessionEndWindow(lambda _kind: None, parent=MESSAGE_ONLY).close()
+        IpHelper().watch_addresses(lambda _kind: None).close()
+    assert free_handle() - handle < 4 * 40  # numbers go up by four; a leak in a turn would be 200 of them
+    assert threading.active_count() == threads
 
 
 def test_netsh_alone_is_not_believed(wine: bool) -> None:
