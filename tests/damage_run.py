@@ -78,9 +78,9 @@ class Report:
 # ---- the files ----
 
 
-def make_files(folder: Path) -> list[Path]:
+def make_files(folder: Path, packets: int = 90) -> list[Path]:
     """Small traces of three taps and captures of both formats, the same ones each time."""
-    seen = [each.frame for each in itertools.islice(traffic(), 90)]
+    seen = [each.frame for each in itertools.islice(traffic(), packets)]
     times = [START + number * 1_000_000 for number in range(len(seen))]
     source = folder / "made.pcapng"
     faces = section("<") + interface("<", 1, (9, b"\x09"), (2, b"eth0"))
@@ -315,13 +315,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sample", type=int, default=0, help="so many cases of each file, at random")
     parser.add_argument("--every", type=int, default=1, help="every so manieth case")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--small", action="store_true", help="the four smallest of the files made here, a third as large"
+    )
     parser.add_argument("--core", choices=["native", "twin"], default="native")
     options = parser.parse_args(arguments)
     failed = 0
     with tempfile.TemporaryDirectory() as name, use_backend(options.core):
         folder = Path(name)
         (folder / "broken").mkdir()
-        for path in options.files or make_files(folder):
+        files = options.files or make_files(folder, 30 if options.small else 90)
+        for path in sorted(files, key=lambda file: file.stat().st_size)[:4] if options.small else files:
             picked = picker(options.sample, options.every, options.seed)
             report = run_file(path, options.core, picked, options.seed, folder / "broken")
             print(report.line(), flush=True)

@@ -176,7 +176,10 @@ class _Walk:
     def _uncertain(self) -> NDArray[Any] | None:
         """The row of the buffer before, if its size may be wrong: nothing else says how long it is."""
         rows = next((part for part in reversed(self.parts) if len(part)), None)
-        if rows is None or (self.sizes.plain and not rows["flags"][-1] & layout.BUFFER_FLAG_COMPRESSED):
+        if rows is None:
+            return None
+        packed = rows["flags"][-1] & layout.BUFFER_FLAG_COMPRESSED
+        if self.sizes.plain and not packed and rows["type"][-1] != layout.BUFFER_TYPE_HEADER:
             return None
         row: NDArray[Any] = rows[-1]
         return row
