@@ -185,6 +185,17 @@ def test_a_capture_of_that_link_type_with_other_bytes_stays_a_capture(tmp_path: 
     source.close()
 
 
+def test_interfaces_are_named_after_their_sockets(tmp_path: Path) -> None:
+    four = ip(SERVER, HOST, UDP, udp(1, 2, b"four"))
+    records: Records = [
+        (TIME, tables((1, 6, HOST6))), (TIME, Record(four, SERVER, HOST, 17)), (TIME, Record(b"six", SERVER6))
+    ]  # fmt: skip
+    _, context, _ = given(recording(tmp_path / "r.pcapng", records, faces=[("a", 156), ("b", 156)], on=[0, 0, 1]))
+    assert [(face.name, face.description, face.if_index) for face in context.interfaces] == [
+        ("a", "raw socket", 17), ("b", "raw socket, IPv6 headers rebuilt", 0)
+    ]  # fmt: skip
+
+
 def test_interfaces_of_other_link_types_pass_as_they_are(tmp_path: Path) -> None:
     context = Context()
     frame = bytes(60)

@@ -175,11 +175,15 @@ class RawSocketProvider:
         np.minimum.at(lowest, row[numbered], heads["number"][numbered])
         np.maximum.at(highest, row[numbered], heads["number"][numbered])
         for place, each in enumerate(keys.tolist()):
+            head = heads[first[place]]
+            face = self._context.interfaces[each >> 32]
+            if head["present"] & int(Present.INTERFACE) and not face.if_index:
+                face.if_index = int(head["interface"])
             known = facts.sockets.get((each >> 32, each & 0xFFFFFFFF))
             if known is None:
                 if len(facts.sockets) >= _MOST_SOCKETS:
                     break
-                known = facts.sockets[each >> 32, each & 0xFFFFFFFF] = SocketFacts(int(heads["family"][first[place]]))
+                known = facts.sockets[each >> 32, each & 0xFFFFFFFF] = SocketFacts(int(head["family"]))
             known.packets += int(packets_of[place])
             if numbers_of[place]:
                 low, high = int(lowest[place]), int(highest[place])

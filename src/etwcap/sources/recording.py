@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.native.rows import gather_rows
 from etwcap.packets import AddressBook, Chunk, Context, Description, PacketTable
 from etwcap.packets.linktypes import RAW_IP
 from etwcap.providers.rawsocket import RawSocketProvider, RecordingFacts
-from etwcap.providers.rawsocket_layout import LINK_TYPE
+from etwcap.providers.rawsocket_layout import LINK_TYPE, RAW_RECORD, Kind
 from etwcap.providers.rawsocket_order import PostedOrder
 from etwcap.sources.capfile import STANDARD_INPUT, CaptureFileSource
 
@@ -65,7 +66,7 @@ class RecordingSource:
         receipt = self.context.receipt
         order = PostedOrder(self.context, restamp=self.restamp)
         for chunk in self._file.chunks():
-            raw = self._raw_interfaces(chunk.packets)
+            raw = self._raw_interfaces(chunk)
             kept = self._kept(chunk, raw)
             receipt.packets_read -= int(np.count_nonzero(~kept))
             if not kept.all():
@@ -92,21 +93,31 @@ class RecordingSource:
         both = PacketTable.concat([chunk.packets.take(~of_sockets), decoded])
         return both.take(np.argsort(np.concatenate([np.flatnonzero(~of_sockets), np.flatnonzero(of_sockets)])))
 
-    def _raw_interfaces(self, packets: PacketTable) -> NDArray[np.bool_]:
+    def _raw_interfaces(self, chunk: Chunk) -> NDArray[np.bool_]:
         """Which interfaces of the run are this recording's sockets; those met for the first time become interfaces of
         raw IP."""
         interfaces = self.context.interfaces
-        for number in np.unique(packets["interface"]).tolist():
+        for number in np.unique(chunk.packets["interface"]).tolist():
             if number not in self._sockets:
                 face = interfaces[number]
                 self._sockets[number] = face.link_type == LINK_TYPE
                 if self._sockets[number]:
                     face.link_type, face.tap, face.snap_length = RAW_IP, "raw", 0
                     told = f"; {face.description}" if face.description else ""
-                    face.description = f"raw socket, IPv6 headers rebuilt{told}"
+                    rebuilt = "" if self._family(chunk, number) == 4 else ", IPv6 headers rebuilt"
+                    face.description = f"raw socket{rebuilt}{told}"
         raw = np.zeros(len(interfaces), np.bool_)
         raw[[number for number, is_socket in self._sockets.items() if is_socket]] = True
         return raw
+
+    @staticmethod
+    def _family(chunk: Chunk, interface: int) -> int:
+        """The family of the first packet of that interface in the chunk; 0 where none tells it."""
+        packets = chunk.packets
+        rows = np.flatnonzero((packets["interface"] == interface) & (packets["captured"] >= RAW_RECORD.itemsize))
+        heads = gather_rows(chunk.buffer, packets["offset"][rows], RAW_RECORD)
+        families = heads["family"][heads["kind"] == Kind.PACKET]
+        return int(families[0]) if len(families) else 0
 
     def _place(self, offset: int) -> int:
         return self._file.place(offset)
