@@ -30,7 +30,7 @@ from etwcap.taps.raw import RawTap
 from etwcap.taps.raw_sockets import Place, SocketKinds, choose_adapters, places
 from etwcap.taps.raw_source import RawRecordSource, RecordsToPackets
 from etwcap.taps.several import LiveMerge, LiveStaged
-from etwcap.windows.adapters import ETHERNET, LOOPBACK, Adapter, LocalAddress
+from etwcap.windows.adapters import ETHERNET, LOOPBACK, Adapter, LocalAddress, Servers
 from etwcap.windows.addresses import ADDRESS, ENDPOINT
 from etwcap.windows.firewall import Firewall
 from etwcap.windows.version import WindowsVersion
@@ -462,11 +462,11 @@ class Tables:
 
 
 def test_a_snapshot_has_each_address_of_each_table_once_own_ones_first() -> None:
-    rows = snapshot(Tables())
+    rows = snapshot(Tables(), Servers([(3, "10.0.0.254")], [(4, "2001:db8::53")]))
     found = [(int(row["table"]), int(row["family"]), int(row["interface"]), int(row["address"][0])) for row in rows]
     assert found == [
         (1, 4, 3, 10), (1, 6, 4, 0xFE), (2, 6, 4, 0xFF), (4, 4, 3, 10), (6, 4, 0, 2), (6, 6, 0, 23), (7, 4, 0, 2),
-        (7, 6, 0, 23),
+        (7, 6, 0, 23), (8, 4, 3, 10), (9, 6, 4, 0x20),
     ]  # fmt: skip
 
 

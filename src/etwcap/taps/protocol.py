@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from etwcap.packets import Context
+from etwcap.packets import Context, Description
 from etwcap.pipeline.capture import LiveSource
+from etwcap.pipeline.protocols import Stage
 
 
 class State(enum.Enum):
@@ -63,12 +64,14 @@ class TapLosses:
 class TapOptions:
     """How taps are opened; the defaults are those of the command line."""
 
-    repairs: frozenset[str] = frozenset({"ipv6", "order"})
-    """repairs of packets that taps do themselves, right behind their source (names of ``--repair``)"""
+    repairs: frozenset[str] = frozenset({"ipv6"})
+    """names of ``--repair``; of these, taps do "ipv6" themselves, right behind their source"""
     comments: bool = False
     """say in packets' comments how they were repaired"""
     raw_recording: bool = False
     """raw: the records of the sockets as they are, link type 156"""
+    records: bool = False
+    """give the tap's records as they are, for somebody else to make packets of (``Tap.stages``)"""
     ring: int = 1 << 26
     """bytes between each receiver and its reader, a power of two"""
     receives: int = 32
@@ -107,6 +110,10 @@ class Tap(Protocol):
 
         Raises RightsError, NotHereError, UsageError or another EtwcapError; then nothing is left behind.
         """
+        ...
+
+    def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
+        """What makes packets of the tap's records, as ``open`` has it behind its source unless ``options.records``."""
         ...
 
 

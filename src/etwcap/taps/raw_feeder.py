@@ -21,7 +21,7 @@ from etwcap.providers.rawsocket_layout import LINK_TYPE
 from etwcap.taps.address_tables import snapshot
 from etwcap.taps.protocol import TapLosses, TapOptions
 from etwcap.taps.raw_sockets import Place, SocketKinds, SocketSet, choose_adapters, places
-from etwcap.windows.adapters import Adapter, adapters
+from etwcap.windows.adapters import Adapter, adapters, servers
 from etwcap.windows.iphlpapi import IpHelper, Watch
 from etwcap.windows.winsock import Winsock
 
@@ -151,7 +151,7 @@ class RawFeeder:
 
     def _read(self) -> NDArray[Any] | None:
         try:
-            return snapshot(self._helper)
+            return snapshot(self._helper, servers(self._helper))
         except EtwcapError as error:
             self._context.receipt.note("address-tables", f"the address tables could not be read: {error}")
             return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ctypes import string_at
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from etwcap.windows.iphlpapi import IpHelper
 from etwcap.windows.layouts_iphlpapi import IP_ADAPTER_ADDRESSES, IP_ADAPTER_UNICAST_ADDRESS
 from etwcap.windows.text import utf16, wide_at
 from etwcap.windows.winsock import read_sockaddr
 
-SKIP_ANYCAST, SKIP_MULTICAST, SKIP_DNS, ALL_INTERFACES = 0x2, 0x4, 0x8, 0x100
+SKIP_ANYCAST, SKIP_MULTICAST, SKIP_DNS, INCLUDE_GATEWAYS, ALL_INTERFACES = 0x2, 0x4, 0x8, 0x80, 0x100
 UP = 1
 """OperStatus of an adapter that carries packets"""
 LOOPBACK, ETHERNET, WIFI, TUNNEL = 24, 6, 71, 131
@@ -76,6 +76,33 @@ def adapters(helper: IpHelper | None = None, *, disconnected: bool = False) -> l
     flags = SKIP_ANYCAST | SKIP_MULTICAST | SKIP_DNS | (ALL_INTERFACES if disconnected else 0)
     room, first = helper.adapters_buffer(flags)
     found = [_adapter(each) for each in _linked(first, IP_ADAPTER_ADDRESSES)]
+    del room  # the pointers led into it until here
+    return found
+
+
+class Servers(NamedTuple):
+    """What an adapter was configured with: (interface index of the family, address without scope) of each."""
+
+    gateways: list[tuple[int, str]]
+    resolvers: list[tuple[int, str]]
+
+
+def servers(helper: IpHelper | None = None) -> Servers:
+    """Default gateways and DNS servers of all adapters.
+
+    IP_ADAPTER_GATEWAY_ADDRESS and IP_ADAPTER_DNS_SERVER_ADDRESS begin as IP_ADAPTER_UNICAST_ADDRESS does.
+    """
+    room, first = (helper or IpHelper()).adapters_buffer(SKIP_ANYCAST | SKIP_MULTICAST | INCLUDE_GATEWAYS)
+    found = Servers([], [])
+    for each in _linked(first, IP_ADAPTER_ADDRESSES):
+        lists = ((each.FirstGatewayAddress, found.gateways), (each.FirstDnsServerAddress, found.resolvers))
+        for pointer, known in lists:
+            for item in _linked(pointer, IP_ADAPTER_UNICAST_ADDRESS):
+                if item.Address.lpSockaddr:
+                    text, _ = read_sockaddr(string_at(item.Address.lpSockaddr, item.Address.iSockaddrLength))
+                    if text:
+                        address = text.partition("%")[0]
+                        known.append((each.Ipv6IfIndex if ":" in address else each.IfIndex, address))
     del room  # the pointers led into it until here
     return found
 
