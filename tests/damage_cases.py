@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -71,12 +72,21 @@ class Trace:
     records: list[tuple[int, int, int, int]]
     """(buffer, position, size, type) of each"""
     packets: list[Packet]
+    events: list[Packet]
+    """all records, packets or not; a key is 0 and the record's bytes in short"""
     whole: int
     """packets in all, those that lie in several records counted too"""
     cut_at: dict[int, int] = field(default_factory=dict)
 
+    def expected_events(self, case: Case) -> Counter[Key]:
+        """The records that the damage leaves as they were."""
+        return self._untouched(case, self.events, times=False)
+
     def expected(self, case: Case, *, times: bool) -> Counter[Key]:
         """The packets whose records the damage leaves as they were; without ``times`` their times are 0."""
+        return self._untouched(case, self.packets, times=times)
+
+    def _untouched(self, case: Case, rows: list[Packet], *, times: bool) -> Counter[Key]:
         hit: dict[int, int] = {}
         for start, end in self._damaged(case):
             for number, (first, last) in enumerate(self.bounds):
@@ -91,7 +101,7 @@ class Trace:
         }
         unplaced = {n for n in headers if self.compressed[n] and n - 1 in headers}  # no header says where it begins
         intact_to = {number: self._unpacked_to(number, ranges) for number in hit if self.compressed[number]}
-        for packet in self.packets:
+        for packet in rows:
             number = packet.buffer
             if number in unplaced:
                 continue
@@ -166,11 +176,12 @@ def look_at(path: Path) -> Trace:
         order = np.argsort(rows["offset"])
         place = np.argsort(order)
         engine = source._merge(source.buffers)
-        records = []
+        records, events = [], []
         while (found := engine.next()) is not None:
-            for one in found:
-                number = int(place[int(one["buffer"])])
-                records.append((number, int(one["position"]), int(one["size"]), int(one["type"])))
+            for one, key in zip(found, records_of(engine.buffer, found), strict=True):
+                number, position, size = int(place[int(one["buffer"])]), int(one["position"]), int(one["size"])
+                records.append((number, position, size, int(one["type"])))
+                events.append(Packet(key, number, position, position + size))
         engine.close()
     finally:
         source.close()
@@ -179,8 +190,15 @@ def look_at(path: Path) -> Trace:
     packets = [each._replace(buffer=int(place[each.buffer])) for each in source.found]
     return Trace(
         path, path.read_bytes(), bounds, rows["filled"].tolist(),
-        [bool(flags & layout.BUFFER_FLAG_COMPRESSED) for flags in rows["flags"]], records, packets, whole,
+        [bool(flags & layout.BUFFER_FLAG_COMPRESSED) for flags in rows["flags"]], records, packets, events, whole,
     )  # fmt: skip
+
+
+def records_of(buffer: Any, records: Any) -> Iterator[Key]:
+    """The bytes of each record, in short."""
+    data = buffer.data
+    for at, size in zip(records["offset"].tolist(), records["size"].tolist(), strict=True):
+        yield 0, zlib.crc32(data[at : at + size]).to_bytes(4, "little")
 
 
 def read_packets(chunks: Iterable[Chunk]) -> Counter[Key]:

@@ -63,6 +63,8 @@ class Report:
     seconds: float = 0.0
     delivered: int = 0
     expected: int = 0
+    records: int = 0
+    records_expected: int = 0
     broken: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -70,7 +72,8 @@ class Report:
         codes = ", ".join(f"exit {code}: {count:,}" for code, count in sorted(self.codes.items()))
         return (
             f"{self.name}: {self.cases:,} cases, {len(self.broken)} promises broken; {codes}; "
-            f"untouched packets {self.delivered:,} of {self.expected:,}; "
+            f"untouched packets {self.delivered:,} of {self.expected:,}, records {self.records:,} of "
+            f"{self.records_expected:,}; "
             f"at most {self.memory / 1e6:.0f} MB, {self.seconds:.1f} s"
         )
 
@@ -122,8 +125,10 @@ class Finding:
 
     wrong: list[str]
     code: int
-    delivered: int
-    expected: int
+    delivered: int = 0
+    expected: int = 0
+    records: int = 0
+    records_expected: int = 0
 
 
 class _Tee:
@@ -131,17 +136,28 @@ class _Tee:
 
     def __init__(self) -> None:
         self.found: Counter[Key] = Counter()
+        self.events: Counter[Key] = Counter()
 
     def __enter__(self) -> _Tee:
         sources: tuple[Any, ...] = (EtlSource, CaptureFileSource)
         self._kept = [(kind, kind.chunks) for kind in sources]
         for kind, chunks in self._kept:
             kind.chunks = self._noting(chunks)
+        split = self._split = EtlSource._split
+
+        def noting(source: EtlSource, buffer: Any, records: Any) -> Any:
+            self.events.update(damage_cases.records_of(buffer, records))
+            return split(source, buffer, records)
+
+        listening: Any = EtlSource
+        listening._split = noting
         return self
 
     def __exit__(self, *_: object) -> None:
         for kind, chunks in self._kept:
             kind.chunks = chunks
+        listening: Any = EtlSource
+        listening._split = self._split
 
     def _noting(self, chunks: Any) -> Any:
         def noting(source: Any) -> Iterator[Any]:
@@ -164,6 +180,10 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
     missing = sum((expected - found).values())
     if missing:
         wrong.append(f"{missing} of {sum(expected.values())} untouched packets are missing")
+    untouched = target.expected_events(case) if isinstance(target, Trace) else Counter()
+    lost = sum((untouched - tee.events).values())
+    if lost:
+        wrong.append(f"{lost} of {sum(untouched.values())} untouched records are missing")
     if code not in (0, 1, 3, 4):
         wrong.append(f"exit code {code}")
     if "Traceback" in told.getvalue():
@@ -179,7 +199,8 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
             wrong.append(f"the output has {again} packets, the receipt {written}")
     elif code in (0,):
         wrong.append("no output")
-    return Finding(wrong, code, sum(expected.values()) - missing, sum(expected.values()))
+    intact, records = sum(expected.values()), sum(untouched.values())
+    return Finding(wrong, code, intact - missing, intact, records - lost, records)
 
 
 def _clock_kept(target: Trace, case: Case) -> bool:
@@ -249,7 +270,7 @@ def forked(work: Callable[[], Finding], seconds: int) -> tuple[Finding | None, s
                 found = work()
             except BaseException as error:
                 text = "".join(traceback.format_exception(error)[-3:])
-                found = Finding([f"{type(error).__name__}: {error}\n{text}"], -1, 0, 0)
+                found = Finding([f"{type(error).__name__}: {error}\n{text}"], -1)
             with os.fdopen(writing, "wb") as pipe:
                 pickle.dump(found, pipe)
             code = 0
@@ -290,6 +311,8 @@ def run_file(path: Path, core: str, picked: Callable[[list[Case]], list[Case]], 
             report.codes[found.code] += 1
             report.delivered += found.delivered
             report.expected += found.expected
+            report.records += found.records
+            report.records_expected += found.records_expected
         if memory > MEMORY:
             wrong.append(f"{memory / 1e6:.0f} MB of memory")
         report.broken += [f"{path.name}: {case.name}: {each}" for each in wrong]
