@@ -31,6 +31,8 @@ KEY = (
 )
 SEEDS = (1, 2)
 SECONDS = 300
+MOST_DIFFERENCES = 50
+"""told of one capture"""
 
 Flags: TypeAlias = Counter[tuple[tuple[str, ...], str]]
 """How often each (addresses, ports, sequence and acknowledgement number, length) has each flag."""
@@ -55,6 +57,8 @@ class OrderScore:
     """packets that ``--order causal`` changed in the orderly capture"""
     by_flag: dict[str, list[int]] = field(default_factory=dict)
     """original, added, left, lost"""
+    differences: list[str] = field(default_factory=list)
+    """flags left and lost, each with its segment"""
     faults: list[str] = field(default_factory=list)
 
 
@@ -88,6 +92,15 @@ def count(result: OrderScore, original: Flags, disturbed: Flags, repaired: Flags
         result.added += added
         result.left += left
         result.lost += lost
+        for what, more, less in (("left", of[2], of[0]), ("lost", of[0], of[2])):
+            found = [f"{flag} {what}: {named(key)}" for key, n in more.items() if n > less.get(key, 0)]
+            result.differences += found[: MOST_DIFFERENCES - len(result.differences)]
+
+
+def named(key: tuple[str, ...]) -> str:
+    """A segment in words."""
+    source, destination = key[0] or key[1], key[2] or key[3]
+    return f"{source}.{key[4]} > {destination}.{key[5]} seq {key[6]} ack {key[7]} length {key[8]}"
 
 
 def _more(these: dict[tuple[str, ...], int], those: dict[tuple[str, ...], int]) -> int:

@@ -79,7 +79,7 @@ def as_dict(results: Results) -> dict[str, object]:
         "date": results.date,
         "goals": [dict(zip(("goal", "measured", "wanted", "reached"), each, strict=True)) for each in goals(results)],
         "headers": [asdict(each) | {"failures": len(each.failures)} for each in results.headers],
-        "order": [asdict(each) for each in results.order],
+        "order": [asdict(each) | {"differences": len(each.differences)} for each in results.order],
     }
 
 
@@ -203,6 +203,8 @@ def failures(results: Results, *, examples: int = 6) -> str:
         lines.append(f"- **{len(members)}** × {', '.join(key)}")
         for origin, one in members[:examples]:
             lines.append(f"  - {origin}/{one.capture} packet {one.number}, {one.length} bytes: {one.comment}")
+    for each in results.order:
+        lines += [f"- {each.origin}/{each.capture}, seed {each.seed}: {one}" for one in each.differences]
     return "\n".join(lines) + "\n"
 
 
