@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 import etwcap
+from etwcap.cli.collect import command as collect_command
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
-from etwcap.packets import Chunk, Context
+from etwcap.packets import Chunk, Context, Description
 from etwcap.pipeline.capture import CaptureOptions
+from etwcap.pipeline.protocols import Stage
 from etwcap.taps.capturing import LiveOptions, Machine, capture_live, choose_taps
+from etwcap.taps.collecting import Collection
+from etwcap.taps.collector import collect
 from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, Journal
 from etwcap.taps.journal_store import FolderStore
 from etwcap.taps.protocol import Condition, State, TapLosses, TapOptions
 from etwcap.windows.firewall import Firewall, rule_name
 from etwcap.windows.processes import ProcessIdentity
 from test_capture import FakeTap as FakeSource
+from test_taps_collector import Blocking, Records, Socket
 
 ME = ProcessIdentity(4711, 133_500_000_000_000_000)
 
@@ -43,6 +50,9 @@ class StandIn:
 
     def available(self) -> list[Condition]:
         return self.conditions
+
+    def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
+        return []
 
     def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> Source:
         self.opened.append((list(interfaces), options))
@@ -131,8 +141,8 @@ def test_a_capture_is_whole_and_leaves_nothing_on_the_machine(bench: Bench, tmp_
     assert (notes["lost-ring"].count, notes["lost-failed"].count) == (2, 1)
     assert bench.told == [
         r"until the end of this capture a firewall rule lets packets in for C:\Tools\etwcap.exe",
-        "capturing with raw: Ethernet",
         "1 privilege that is no longer needed was given up",
+        "capturing with raw: Ethernet",
     ]
 
 
@@ -196,6 +206,38 @@ def test_a_stop_before_the_start_is_a_stop(bench: Bench, tmp_path: Path) -> None
     live.stop()
     with live:
         assert live.run().exit_code == 3
+
+
+def test_without_rights_a_collector_captures_and_this_process_writes(bench: Bench, tmp_path: Path) -> None:
+    """The collector runs in a thread here, at the other end of a pair of sockets."""
+    wanted: list[Collection] = []
+    left, right = socket.socketpair()
+    there = Records(Context())
+
+    def start(asked: Collection) -> Socket:
+        wanted.append(asked)
+        Thread(target=collect, args=(there, there.context, Blocking(left, timed=False))).start()
+        return Socket(right, timed=True)
+
+    bench.machine.elevated = lambda: False
+    bench.machine.start_collector = start
+    bench.rights = False
+    outcome = run(bench, tmp_path / "x.pcapng", StandIn("raw"), interfaces=("Ethernet",))
+    left.close()
+    assert outcome.exit_code == 0  # type: ignore[attr-defined]
+    assert wanted == [Collection(("raw",), ("Ethernet",))]
+    assert bench.rules.held == {}
+    with etwcap.open(tmp_path / "x.pcapng") as trace:
+        assert len(list(trace)) == 5
+
+
+def test_what_a_collector_is_asked_for_are_words_that_it_understands() -> None:
+    asked = Collection(("raw", "pktmon"), ("Ethernet 2", "7"), firewall_rule=False, recording=True)
+    context = collect_command.make_context("collect", ["--pipe", "p", "--front", "7", *asked.words()])
+    assert context.params == {
+        "pipe": "p", "front": 7, "taps": "raw,pktmon", "interfaces": ("Ethernet 2", "7"), "no_firewall_rule": True,
+        "raw_recording": True,
+    }  # fmt: skip
 
 
 # ---- which tap ----

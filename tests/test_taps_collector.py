@@ -318,6 +318,14 @@ def test_what_a_collector_may_not_say_is_a_clear_error(data: bytes, says: str) -
         run(data)
 
 
+def test_notes_of_a_collector_are_told() -> None:
+    told: list[str] = []
+    note = wire.text_frame(FrameKind.NOTE, {"text": "going on"})
+    source = RemoteSource(Canned(note + HELLO + note + wire.frame(FrameKind.END)), Context(), tell=told.append)
+    assert [chunk.complete_to for chunk in source.chunks()] == [END_OF_TIME]
+    assert told == ["going on", "going on"]
+
+
 def test_a_collector_that_falls_silent_is_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
     ends[0].sendall(HELLO)
     remote = RemoteSource(Socket(ends[1], timed=True), Context(), silence=0.1)

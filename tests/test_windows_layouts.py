@@ -15,12 +15,13 @@ from etwcap.windows import (
     layouts_etw,
     layouts_iphlpapi,
     layouts_pktmon,
+    layouts_shell32,
     layouts_system,
     layouts_user32,
     layouts_winsock,
 )
 
-MODULES = [layouts_user32, layouts_system, layouts_winsock, layouts_iphlpapi, layouts_etw]
+MODULES = [layouts_shell32, layouts_user32, layouts_system, layouts_winsock, layouts_iphlpapi, layouts_etw]
 
 
 def structures(module: ModuleType) -> list[Any]:

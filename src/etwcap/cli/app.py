@@ -29,6 +29,9 @@ COMMANDS = {
 }
 """Name and one line of help; the command itself is the attribute ``command`` of the module of that name."""
 
+HIDDEN = ("collect",)
+"""Commands that etwcap runs itself; people do not."""
+
 EPILOG = """\b
 Exit codes:
   0    done; losses and an unclosed trace are notes
@@ -51,7 +54,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         command: click.Command = importlib.import_module(f"etwcap.cli.{cmd_name}").command
         return command
@@ -65,7 +68,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name; raises UsageError with a hint for any other word."""
-        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+        if args[0] not in (*COMMANDS, *HIDDEN) and not args[0].startswith("-") and not ctx.resilient_parsing:
             raise failures.unknown_command(args[0], sorted(COMMANDS))
         return super().resolve_command(ctx, args)
 

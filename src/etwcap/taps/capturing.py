@@ -18,15 +18,18 @@ from etwcap.pipeline.convert import Outcome
 from etwcap.pipeline.protocols import Stage
 from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
 from etwcap.repair.order import OrderStage
-from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, Journal
+from etwcap.taps.collecting import Collection, start_collector
+from etwcap.taps.journal import PART_FILE, Journal
 from etwcap.taps.opening import all_taps, open_taps
 from etwcap.taps.protocol import LiveTapSource, State, Tap, TapOptions, usable
-from etwcap.windows.firewall import Firewall, rule_name
+from etwcap.taps.remote import RemoteSource, TimedDuplex
+from etwcap.taps.rule import open_firewall
+from etwcap.taps.several import LiveStaged
+from etwcap.windows.firewall import Firewall
 from etwcap.windows.processes import ProcessIdentity
 
 BY_ITSELF: Final = ("pktmon", "raw")
 """Taps that are taken where none is named, the better first. Never one that interrupts the network."""
-INTERPRETERS: Final = ("python", "pythonw", "pypy", "py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Machine:
     identity: Callable[[], ProcessIdentity]
     program: Callable[[], str]
     drop_privileges: Callable[[], Sequence[str]]
+    elevated: Callable[[], bool] = lambda: True
+    start_collector: Callable[[Collection], TimedDuplex] = start_collector
 
 
 def this_machine() -> Machine:
@@ -73,6 +78,7 @@ def this_machine() -> Machine:
         processes.this,
         processes.own_image,
         lambda: Tokens().drop_privileges(),
+        lambda: Tokens().elevated(),
     )
 
 
@@ -101,18 +107,10 @@ class Live:
     def __enter__(self) -> Live:
         with ExitStack() as stack:
             chosen = self._chosen = choose_taps(self._taps, self._options.taps)
-            if "raw" in chosen and self._options.firewall_rule:
-                self._open_firewall(stack)
-            options = TapOptions(
-                repairs=parse_repairs(self._options.capture.repair),
-                comments="comments" in self._options.capture.evidence,
-                raw_recording=self._options.raw_recording,
-            )
-            source = open_taps(chosen, self._options.interfaces, options, context=self._context, taps=self._taps)
+            source = self._open_here(stack) if self._machine.elevated() else self._open_there()
             stack.callback(source.close)
             self._source = source
             self._tell(f"capturing with {' and '.join(chosen)}: {self._places()}")
-            self._drop_privileges()
             self._stack = stack.pop_all()
         if self._stopped:
             self._source.stop()
@@ -148,6 +146,46 @@ class Live:
         self._account()
         return outcome
 
+    def _tap_options(self) -> TapOptions:
+        chosen = self._options.capture
+        return TapOptions(
+            repairs=parse_repairs(chosen.repair),
+            comments="comments" in chosen.evidence,
+            raw_recording=self._options.raw_recording,
+        )
+
+    def _open_here(self, stack: ExitStack) -> LiveTapSource:
+        """The taps in this process, which has the rights, and gives up what it needs no longer."""
+        machine = self._machine
+        if "raw" in self._chosen and self._options.firewall_rule:
+            open_firewall(
+                stack, self._tell, machine.journal(), machine.firewall(), machine.identity(), machine.program()
+            )
+        source = open_taps(
+            self._chosen, self._options.interfaces, self._tap_options(), context=self._context, taps=self._taps
+        )
+        stack.callback(source.close)
+        self._drop_privileges()
+        return source
+
+    def _open_there(self) -> LiveTapSource:
+        """The taps in a collector, which gets the rights by consent; here their records become packets."""
+        options = self._options
+        wanted = Collection(tuple(self._chosen), options.interfaces, options.firewall_rule, options.raw_recording)
+        self._tell("Windows asks for an administrator's consent: a second process captures, this one writes")
+        pipe = self._machine.start_collector(wanted)
+        try:
+            remote = RemoteSource(pipe, self._context, tell=self._tell)
+        except BaseException:
+            pipe.close()
+            raise
+        stages = [
+            stage
+            for name in self._chosen
+            for stage in self._taps[name].stages(self._context, remote.describe(), self._tap_options())
+        ]
+        return LiveStaged(remote, stages) if stages else remote
+
     def _stages(self) -> list[Stage]:
         """What concerns the packets of all taps together."""
         repairs = parse_repairs(self._options.capture.repair)
@@ -168,35 +206,6 @@ class Live:
         receipt.note("cut", "packets were longer than a receive buffer and cut", losses.cut)
         if losses.mechanism:
             receipt.note("lost-mechanism", "packets were lost by Windows before they came here", losses.mechanism)
-
-    def _open_firewall(self, stack: ExitStack) -> None:
-        """A rule for this program, for as long as the capture goes on; in the journal before it is made."""
-        machine = self._machine
-        journal, program = machine.journal(), machine.program()
-        stem = os.path.splitext(program.replace("\\", "/").rpartition("/")[2])[0].casefold().rstrip("0123456789.")
-        self._tell(f"until the end of this capture a firewall rule lets packets in for {program}")
-        if stem in INTERPRETERS:
-            self._tell(
-                "this is the Python that runs etwcap, so for that time the rule holds for every program it runs; "
-                "--no-firewall-rule goes without it"
-            )
-        name, firewall = rule_name(machine.identity()), machine.firewall()
-        entry = journal.record(FIREWALL_RULE, name)
-        try:
-            firewall.add(name, program)
-        except RightsError:
-            journal.forget(entry)
-            raise
-        except EtwcapError as error:
-            journal.forget(entry)
-            self._tell(f"going on without the firewall rule: {error}")
-            return
-
-        def close() -> None:
-            firewall.remove(name)
-            journal.forget(entry)
-
-        stack.callback(close)
 
     def _drop_privileges(self) -> None:
         try:

@@ -56,6 +56,11 @@ def tell_failure(pipe: Duplex, error: EtwcapError) -> bool:
     return pipe.write(wire.text_frame(FrameKind.FAILURE, facts))
 
 
+def tell_note(pipe: Duplex, text: str) -> None:
+    """Send a line for people."""
+    pipe.write(wire.text_frame(FrameKind.NOTE, {"text": text}))
+
+
 def _copy(source: LiveTapSource, context: Context, pipe: Duplex) -> bool:
     description = source.describe()
     hello = {

@@ -86,13 +86,17 @@ class RawTap:
             ),
             resolution=max(1, 1_000_000_000 // counter.frequency()),
         )
-        stages: list[Stage] = []
-        if not options.raw_recording:
-            rebuild = Ipv6HeaderStage(context, infer="ipv6" in options.repairs, comments=options.comments)
-            stages = [RecordsToPackets(context, description), rebuild]
+        stages = [] if options.records else self.stages(context, description, options)
         feeder = RawFeeder(context, interfaces, options, self._kinds, frequency=counter.frequency())
         records = RawRecordSource(feeder, clock, context, description, start=start)
         return LiveStaged(records, stages) if stages else records
+
+    def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
+        """Records to packets, and their IPv6 headers; nothing for a recording."""
+        if options.raw_recording:
+            return []
+        rebuild = Ipv6HeaderStage(context, infer="ipv6" in options.repairs, comments=options.comments)
+        return [RecordsToPackets(context, description), rebuild]
 
     def _windows(self, version: WindowsVersion) -> Condition:
         if (version.major, version.minor) < WINDOWS_7:

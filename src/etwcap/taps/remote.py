@@ -28,7 +28,8 @@ LONGEST_NAME: Final = 1024
 SILENCE: Final = 10.0
 """s: a collector sends a batch at least every 250 ms; one that sends nothing for so long hangs"""
 _MOST: Final = 2**63 - 1
-_FOLLOWING: Final = (FrameKind.INTERFACE, FrameKind.BATCH, FrameKind.LOSSES, FrameKind.END, FrameKind.FAILURE)
+_BEFORE: Final = (FrameKind.HELLO, FrameKind.NOTE, FrameKind.FAILURE)
+_AFTER: Final = tuple(kind for kind in FrameKind if kind not in (FrameKind.STOP, FrameKind.HELLO))
 
 
 class TimedDuplex(Protocol):
@@ -55,10 +56,18 @@ class RemoteSource:
     collector itself met.
     """
 
-    def __init__(self, pipe: TimedDuplex, context: Context, *, silence: float = SILENCE) -> None:
+    def __init__(
+        self,
+        pipe: TimedDuplex,
+        context: Context,
+        *,
+        tell: Callable[[str], None] = lambda _line: None,
+        silence: float = SILENCE,
+    ) -> None:
         self._pipe = pipe
         self._context = context
         self._silence = silence
+        self._tell = tell
         self._losses = TapLosses()
         self._interfaces: list[int] = []
         self._complete = -(2**63)
@@ -66,10 +75,14 @@ class RemoteSource:
         self._stopping = threading.Event()
         self._told = False
         self._closed = False
-        found = wire.read_frame(self._read, (FrameKind.HELLO, FrameKind.FAILURE))
-        if found is None:
-            raise WireError("the collector went away before it began")
-        facts = wire.read_text(found[1])
+        while True:
+            found = wire.read_frame(self._read, _BEFORE)
+            if found is None:
+                raise WireError("the collector went away before it began")
+            facts = wire.read_text(found[1])
+            if found[0] is not FrameKind.NOTE:
+                break
+            tell(_text(facts, "text"))
         if found[0] is FrameKind.FAILURE:
             raise failure_of(facts)
         if facts.get("protocol") != PROTOCOL:
@@ -101,7 +114,7 @@ class RemoteSource:
     def chunks(self) -> Iterator[Chunk]:
         """Chunks of records until the collector ends."""
         while True:
-            found = wire.read_frame(self._read, _FOLLOWING)
+            found = wire.read_frame(self._read, _AFTER)
             if found is None:
                 raise WireError("the collector went away", cause="the pipe ended without an end of the capture")
             kind, body = found
@@ -112,6 +125,8 @@ class RemoteSource:
                 return
             elif kind is FrameKind.FAILURE:
                 raise failure_of(wire.read_text(body))
+            elif kind is FrameKind.NOTE:
+                self._tell(_text(wire.read_text(body), "text"))
             elif kind is FrameKind.LOSSES:
                 self._take_losses(wire.read_text(body))
             else:

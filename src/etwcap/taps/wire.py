@@ -6,8 +6,8 @@ beyond "stop". A frame is
     0 u32 length of the body   4 u8 kind   5 u8[3] 0   8 body
 
 and all numbers are little-endian. From the collector: HELLO (JSON, once, first), INTERFACE (JSON, before the first
-record of it, and again when more is known), BATCH (records), LOSSES (JSON), then END (empty) or FAILURE (JSON). From
-the front end: STOP (empty), once.
+record of it, and again when more is known), BATCH (records), LOSSES and NOTE (JSON), then END (empty) or FAILURE
+(JSON). From the front end: STOP (empty), once.
 
 A batch is
 
@@ -55,10 +55,11 @@ class FrameKind(enum.IntEnum):
     END = 5
     FAILURE = 6
     INTERFACE = 7
+    NOTE = 8
 
 
 _EMPTY: Final = (FrameKind.STOP, FrameKind.END)
-_TEXT: Final = (FrameKind.HELLO, FrameKind.LOSSES, FrameKind.FAILURE, FrameKind.INTERFACE)
+_TEXT: Final = (FrameKind.HELLO, FrameKind.LOSSES, FrameKind.FAILURE, FrameKind.INTERFACE, FrameKind.NOTE)
 
 
 class WireError(EtwcapError):

@@ -38,10 +38,10 @@ def pipe_name() -> str:
 
 
 def access_for(user: str) -> str:
-    """The security of a pipe that only the system and the user of that SID may open (``S-1-5-21-…``)."""
+    """The security of a pipe that only the system, administrators and the user of that SID (``S-1-5-…``) may open."""
     if not user.startswith("S-1-") or not user.replace("-", "").isalnum():
         raise ValueError(f"{user!r} is no SID")
-    return f"D:P(A;;GA;;;SY)(A;;0x{_CLIENT_ACCESS:X};;;{user})"
+    return f"D:P(A;;GA;;;SY)(A;;0x{_CLIENT_ACCESS:X};;;BA)(A;;0x{_CLIENT_ACCESS:X};;;{user})"
 
 
 class Pipe:
