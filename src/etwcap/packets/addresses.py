@@ -96,7 +96,10 @@ def mapped(addresses: NDArray[np.uint8], family: NDArray[np.uint8]) -> NDArray[n
     ::ffff:a.b.c.d."""
     out: NDArray[np.uint8] = addresses.copy()
     four = np.flatnonzero(family == 4)
-    if len(four):
+    if len(four) == len(family):
+        out[:, 12:] = addresses[:, :4]
+        out[:, :12] = np.frombuffer(MAPPED, np.uint8)
+    elif len(four):
         out[four, 12:] = addresses[four, :4]
         out[four, :12] = np.frombuffer(MAPPED, np.uint8)
     return out

@@ -16,6 +16,8 @@ from etwcap.providers.rawsocket_layout import ADDRESS_ROW, MAGIC, RAW_RECORD, Ki
 
 HEADER = RAW_RECORD.itemsize
 _RECEIVED, _SENT = 1, 2
+_BEGIN = np.dtype([("magic", "<u4"), ("kind", "u1"), ("family", "u1")])
+"""how a record begins"""
 _MOST_SOCKETS = 1 << 12
 """sockets whose packets are counted"""
 _MOST_SNAPSHOTS = 1 << 12
@@ -87,8 +89,11 @@ class RawSocketProvider:
         Each row names a record: ``offset`` its header, ``captured`` and ``original`` its bytes, header included.
         """
         long = records["captured"] >= HEADER
-        heads = np.zeros(len(records), RAW_RECORD)
-        heads[long] = gather_rows(buffer, records["offset"][long], RAW_RECORD)
+        if long.all():
+            heads = gather_rows(buffer, records["offset"], _BEGIN)
+        else:
+            heads = np.zeros(len(records), _BEGIN)
+            heads[long] = gather_rows(buffer, records["offset"][long], _BEGIN)
         sound = long & (heads["magic"] == MAGIC)
         family = heads["family"]
         is_packet: NDArray[np.bool_] = sound & (heads["kind"] == Kind.PACKET) & ((family == 4) | (family == 6))
