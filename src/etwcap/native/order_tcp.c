@@ -292,9 +292,13 @@ static void tie_repeated(ec_order *order, const ec_order_connection *connection,
     }
 }
 
-static int is_tangled(const ec_order_row *row, const ec_order_way *me, const ec_order_way *other)
+/* Whether the connection's rows have to be looked through. before: the one before this, NULL: none near. */
+static int is_tangled(const ec_order *order, const ec_order_row *row, const ec_order_row *before,
+                      const ec_order_way *me, const ec_order_way *other)
 {
     const ec_order_fact *fact = &row->fact;
+    if (before == NULL)
+        return 0;
     if (row->fresh) {
         if (fact->flags & SYN)
             return 1;
@@ -304,12 +308,13 @@ static int is_tangled(const ec_order_row *row, const ec_order_way *me, const ec_
             return 1;
         if ((me->known & SEQ) && beyond(me->seq, row->from))
             return 1;
+    } else if (fact->seq != fact->end && (other->known & SACKED) && ec_order_distrusted(order)) {
+        return 1;
     }
-    if (!row->fresh && fact->seq != fact->end && (other->known & SACKED))
+    if ((fact->flags & ACK) && (me->known & ACKED) && beyond(me->ack, fact->ack))
         return 1;
-    if ((fact->flags & ACK) && (me->known & ACKED) && (beyond(me->ack, fact->ack) || (pure(fact) && me->ack == fact->ack)))
-        return 1;
-    return pure(fact) && (me->known & NEXT) && beyond(me->next, fact->seq);
+    return pure(fact) && before->time == row->time && (me->known & (NEXT | ACKED)) == (NEXT | ACKED) &&
+           (me->ack == fact->ack || beyond(me->next, fact->seq));
 }
 
 void ec_order_segment(ec_order *order, ec_order_row *row, int64_t window)
@@ -327,7 +332,7 @@ void ec_order_segment(ec_order *order, ec_order_row *row, int64_t window)
         me->known |= NEXT;
         me->next = fact->seq;
     }
-    if (is_tangled(row, me, other))
+    if (is_tangled(order, row, back(order, connection->last, row->time, window), me, other))
         tie_all(order, connection, row, window);
     ec_order_row *error = connection->error ? ec_order_pending(order, connection->error) : NULL;
     if (error && error->fact.way == fact->way && error->fact.seq == fact->seq) {

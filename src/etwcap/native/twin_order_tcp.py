@@ -291,17 +291,21 @@ def _tie_repeated(order: Order, connection: Connection, row: Row, window: int) -
             order.tie(row, other, SEQUENCE, window)
 
 
-def _is_tangled(row: Row, me: Way, other: Way) -> bool:
+def _is_tangled(order: Order, row: Row, before: Row | None, me: Way, other: Way) -> bool:
+    """Whether the connection's rows have to be looked through; ``before`` is the one before this."""
     fact = row.fact
+    if before is None:
+        return False
     if row.fresh and (
         fact.flags & _SYN or _above(other.ack, row.start) or _above(other.sack, row.start) or _above(me.seq, row.start)
     ):
         return True
-    if not row.fresh and fact.seq != fact.end and other.sack is not None:
+    if not row.fresh and fact.seq != fact.end and other.sack is not None and order.distrusted:
         return True
-    if fact.flags & _ACK and (_above(me.ack, fact.ack) or (_pure(fact) and me.ack == fact.ack)):
+    if fact.flags & _ACK and _above(me.ack, fact.ack):
         return True
-    return _pure(fact) and _above(me.next, fact.seq)
+    known = me.next is not None and me.ack is not None and before.time == row.time
+    return _pure(fact) and known and (me.ack == fact.ack or _above(me.next, fact.seq))
 
 
 def segment(order: Order, row: Row, window: int) -> None:
@@ -316,7 +320,8 @@ def segment(order: Order, row: Row, window: int) -> None:
     elif connection.ways[fact.way].next is None:
         connection.ways[fact.way].next = fact.seq
     me, other = connection.ways[fact.way], connection.ways[1 - fact.way]
-    if _is_tangled(row, me, other):
+    before = next(_back(order, connection.last, row.time, window), None)
+    if _is_tangled(order, row, before, me, other):
         _tie_all(order, connection, row, window)
     error = order.pending(connection.error)
     if error is not None and error.fact.way == fact.way and error.fact.seq == fact.seq:
