@@ -97,10 +97,13 @@ class Netsh:
     def __init__(self, code: int = 0, obeys: bool = True) -> None:
         self.code = code
         self.obeys = obeys
+        self.elevated = False
+        self.asked: list[str] = []
         self.texts = ["v2.31|Action=Allow|Active=TRUE|Dir=In|App=C:\\x.exe|Name=Remote Desktop|", "", "no rule", "|=|"]
 
     def run(self, words: Sequence[str]) -> int:
         given = dict(each.split("=", 1) for each in words if "=" in each)
+        self.asked.append(words[2])
         if self.obeys and "add" in words:
             text = "v2.31|Action=Allow|Active=TRUE|Dir=In|Profile=Public|App={program}|Name={name}|"
             self.texts.append(text.format_map(given))
@@ -109,7 +112,7 @@ class Netsh:
         return self.code
 
     def firewall(self) -> Firewall:
-        return Firewall(self.run, lambda: self.texts)
+        return Firewall(self.run, lambda: self.texts, elevated=lambda: self.elevated, patience=0)
 
 
 def test_a_rule_is_added_seen_and_removed() -> None:
@@ -124,9 +127,11 @@ def test_a_rule_is_added_seen_and_removed() -> None:
 
 
 def test_success_that_left_no_rule_is_a_failure() -> None:
-    with pytest.raises(NotHereError, match="cannot be added") as caught:
-        Netsh(obeys=False).firewall().add(rule_name(ME), r"C:\python.exe")
+    netsh = Netsh(obeys=False)
+    with pytest.raises(NotHereError, match="said that it was done") as caught:
+        netsh.firewall().add(rule_name(ME), r"C:\python.exe")
     assert "mpssvc" in caught.value.hint
+    assert netsh.asked == ["add", "delete"]  # a rule that cannot be seen is not left either
 
 
 def test_a_rule_that_stays_is_a_failure() -> None:
@@ -135,6 +140,21 @@ def test_a_rule_that_stays_is_a_failure() -> None:
     netsh.obeys, netsh.code = False, 1
     with pytest.raises(RightsError, match="cannot be removed"):
         netsh.firewall().remove(rule_name(ME))
+    netsh.elevated = True
+    with pytest.raises(NotHereError, match="exit code 1"):
+        netsh.firewall().remove(rule_name(ME))
+
+
+def test_the_registry_may_follow_netsh_a_little_later() -> None:
+    netsh = Netsh()
+    reads: list[int] = []
+
+    def late() -> list[str]:
+        reads.append(1)
+        return netsh.texts if len(reads) > 3 else []
+
+    rule = Firewall(netsh.run, late, patience=30).add(rule_name(ME), r"C:\python.exe")
+    assert Firewall(netsh.run, late).rules() == [rule]
 
 
 @pytest.mark.parametrize("name", ["all", "Remote Desktop", "etwcap", "etwcap-1", "etwcap-1-2 dir=out", ""])

@@ -10,14 +10,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from etwcap.errors import NotHereError, UsageError
 from etwcap.windows import registry
 from etwcap.windows.dll import system_program
-from etwcap.windows.failure import ELEVATE, CallRightsError, failure
+from etwcap.windows.failure import ELEVATE, CallNotHereError, CallRightsError, failure
 from etwcap.windows.processes import ProcessIdentity
+from etwcap.windows.tokens import Tokens
 
 PREFIX = "etwcap"
 _NAME = re.compile(rf"{PREFIX}-(\d{{1,10}})-(\d{{1,20}})")
@@ -46,15 +49,24 @@ def process_of(name: str) -> ProcessIdentity | None:
 
 
 class Firewall:
-    """Rules of ours. ``run`` (a program's words to its exit code) and ``read`` (the rules' texts) are for tests."""
+    """Rules of ours.
+
+    For tests: ``run`` (netsh's words to its exit code), ``read`` (the rules' texts), ``elevated``, and ``patience``,
+    the seconds that the registry may take to follow netsh.
+    """
 
     def __init__(
         self,
         run: Callable[[Sequence[str]], int] | None = None,
         read: Callable[[], Sequence[str]] | None = None,
+        *,
+        elevated: Callable[[], bool] | None = None,
+        patience: float = 1.0,
     ) -> None:
         self._run = run or _netsh
         self._read = read or _rules
+        self._elevated = elevated or _elevated
+        self._patience = patience
 
     def rules(self) -> list[Rule]:
         """The rules of ours that the machine has."""
@@ -64,41 +76,48 @@ class Firewall:
     def add(self, name: str, program: str) -> Rule:
         """Let packets in for a program, of all protocols and profiles; raises WindowsCallError, or RightsError.
 
-        ``program`` is an absolute path; afterwards the rule is looked for, so that success is one.
+        ``program`` is an absolute path. Afterwards the rule is looked for, so that success is one; where it is not
+        found, netsh is told to take it away again.
         """
         _checked(name)
         if any(each in program for each in '"%|\r\n\0') or not re.match(r"[A-Za-z]:\\|\\\\", program):
             raise UsageError(f"a firewall rule needs the full path of a program: {program!r}")
         words = ("dir=in", "action=allow", "enable=yes", "profile=any", f"program={program}")
         code = self._run(("advfirewall", "firewall", "add", "rule", f"name={name}", *words))
-        made = Rule(name, program)
-        if not self._has(name):
+        if not self._becomes(name, there=True, patience=self._patience if code == 0 else 0):
+            self._delete(name)
             self._complain("the firewall rule cannot be added", code)
-        return made
+        return Rule(name, program)
 
     def remove(self, name: str) -> bool:
-        """Take a rule of ours away; False where there was none. Raises as ``add`` does where it stays."""
+        """Take a rule of ours away; whether it was seen before. Raises as ``add`` does where it stays."""
         _checked(name)
-        if not self._has(name):
-            return False
-        code = self._run(("advfirewall", "firewall", "delete", "rule", f"name={name}"))
-        if self._has(name):
+        seen = self._has(name)
+        code = self._delete(name)
+        if not self._becomes(name, there=False, patience=self._patience if code == 0 else 0):
             self._complain("the firewall rule cannot be removed", code)
-        return True
+        return seen
+
+    def _delete(self, name: str) -> int:
+        return self._run(("advfirewall", "firewall", "delete", "rule", f"name={name}"))
 
     def _has(self, name: str) -> bool:
         return any(each.name == name for each in self.rules())
 
-    @staticmethod
-    def _complain(what: str, code: int) -> None:
-        if code == 1:
-            raise CallRightsError(
-                "netsh", code, what=what, means="it failed, most likely for want of rights", hint=ELEVATE
-            )
+    def _becomes(self, name: str, *, there: bool, patience: float) -> bool:
+        end = time.monotonic() + patience
+        while self._has(name) != there:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _complain(self, what: str, code: int) -> NoReturn:
+        if code and not self._elevated():
+            raise CallRightsError("netsh", code, what=what, means="it needs an administrator's rights", hint=ELEVATE)
+        means = "it said that it was done, but it is not" if code == 0 else f"it failed (exit code {code})"
         hint = "is the firewall's service (mpssvc) running? Without a rule only outgoing packets are seen"
-        if code == 0:
-            raise failure("netsh", 50, what=what, hint=hint)
-        raise failure("netsh", code, what=what, hint=hint)
+        raise CallNotHereError("netsh", code, what=what, means=means, hint=hint)
 
 
 def _checked(name: str) -> None:
@@ -117,6 +136,10 @@ def _parsed(text: str) -> Rule | None:
 
 def _rules() -> list[str]:
     return registry.all_words(_RULES)
+
+
+def _elevated() -> bool:
+    return Tokens().elevated()
 
 
 def _netsh(words: Sequence[str]) -> int:
