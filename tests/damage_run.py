@@ -131,14 +131,14 @@ class Finding:
     records_expected: int = 0
 
 
-class _Tee:
-    """Notes the packets that sources give, on their way."""
+class Tee:
+    """Notes the packets and the records that sources give, on their way."""
 
     def __init__(self) -> None:
         self.found: Counter[Key] = Counter()
         self.events: Counter[Key] = Counter()
 
-    def __enter__(self) -> _Tee:
+    def __enter__(self) -> Tee:
         sources: tuple[Any, ...] = (EtlSource, CaptureFileSource)
         self._kept = [(kind, kind.chunks) for kind in sources]
         for kind, chunks in self._kept:
@@ -174,7 +174,7 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
     expected = target.expected(case, times=times)
     shown, told = io.StringIO(), io.StringIO()
     wrong: list[str] = []
-    with _Tee() as tee, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
+    with Tee() as tee, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
         code = etwcap_main(["convert", str(broken), "-w", str(output), "--json", "--no-progress"])
     found = tee.found if times else _without_times(tee.found)
     missing = sum((expected - found).values())
