@@ -29,7 +29,7 @@ class CausalOrder:
     """Puts packets behind those that they answer, and a sender's packets behind its earlier ones.
 
     ``window`` in ns: none is moved by more. The tables have fixed sizes (about 20 MB, touched as they fill): of more
-    than 65,536 connections or 131,072 open questions at a time the oldest are forgotten, and their packets stay where
+    than 32,768 connections or 131,072 open questions at a time the oldest are forgotten, and their packets stay where
     they are. The rules are those of ``order_tcp.c`` and ``order.c``; see there.
     """
 
