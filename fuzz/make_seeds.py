@@ -177,6 +177,9 @@ def pcapng_number(order: str, number: int) -> bytes:
     return number.to_bytes(4, "little" if order == "<" else "big")
 
 
+NUMBERS = ("anonymize", "blocks", "filter", "ipv6_rebuild", "merge", "order", "raw_record", "ring", "sightings")
+
+
 def main() -> None:
     targets = {
         "etl": etl_seeds(),
@@ -186,7 +189,7 @@ def main() -> None:
         "packetkeys": packetkeys_seeds(),
         "wifi": wifi_seeds(),
         "convert": convert_seeds(),
-        **{name: numbers(100, 400, 1600) for name in ("anonymize", "blocks", "filter", "merge", "sightings")},
+        **{name: numbers(100, 400, 1600) for name in NUMBERS},
     }
     for target, seeds in targets.items():
         folder = HERE / "seeds" / target

@@ -47,9 +47,11 @@ static void add_key(uint64_t *set, uint64_t key, uint64_t serial)
     size_t place = serial % EC_ORDER_WAYS;
     if (find_key(set, key))
         return;
-    for (size_t i = EC_ORDER_WAYS; i-- > 0;)
-        if (bucket[i] == 0)
+    for (size_t i = 0; i < EC_ORDER_WAYS; i++)
+        if (bucket[i] == 0) {
             place = i;
+            break;
+        }
     bucket[place] = key;
 }
 

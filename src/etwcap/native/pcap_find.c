@@ -28,7 +28,8 @@ size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, s
         return size;
     const uint32_t end = (uint32_t)(size - from);
     /* backwards: reach[i] is how far (from `from`) the chain at i leads, 0 where none begins */
-    for (uint32_t i = end; i-- > 0;) {
+    for (uint32_t i = end; i > 0;) {
+        i--;
         const uint8_t *p = buffer + from + i;
         reach[i] = 0;
         if (end - i < f->header || !whole(f, p) || get32(p + 8, f->swapped) < EC_PCAP_LEAST)
