@@ -19,7 +19,7 @@ from etwcap.windows.processes import ProcessIdentity
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="what is said where there is no Windows")
-@pytest.mark.parametrize("words", ["capture -w x.pcapng", "capture", "taps", "cleanup", "taps --json"])
+@pytest.mark.parametrize("words", ["capture -w x.pcapng", "capture", "taps", "cleanup", "taps --json", "selftest"])
 def test_off_windows_one_line_says_what_works_here(words: str) -> None:
     done = etwcap(*words.split())
     assert done.returncode == 6

@@ -24,6 +24,7 @@ COMMANDS = {
     "completion": "Print the script that completes etwcap in your shell.",
     "convert": "Turn traces and captures into one pcapng or pcap file.",
     "info": "Say what is in a trace, and why there are no packets.",
+    "selftest": "Try each tap of this Windows machine on traffic of which all is known.",
     "synth": "Write a capture as the trace that Windows would have left of it.",
     "taps": "Say which ways to capture this Windows machine has, and what each lacks.",
 }

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
@@ -131,6 +131,10 @@ class Live:
             return 0
         losses = self._source.losses()
         return losses.ring + losses.failed + (losses.mechanism or 0)
+
+    def losses(self) -> dict[str, int | None]:
+        """What is known to be lost, by where; None: the tap does not count it."""
+        return asdict(self._source.losses()) if self._source is not None else {}
 
     def run(self, watch: Callable[[Progress], None] | None = None) -> Outcome:
         """Capture until it ends. Raises what the taps and the output raise."""

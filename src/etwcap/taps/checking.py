@@ -1,0 +1,50 @@
+"""The self-test of this machine: which taps, and which addresses of it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from ipaddress import ip_address
+
+from etwcap.native.loader import backend
+from etwcap.taps.listing import tap_states
+from etwcap.taps.protocol import Tap
+from etwcap.taps.selftest import Report, try_tap
+from etwcap.windows.adapters import Adapter, adapters
+from etwcap.windows.version import this_windows
+
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+def check_taps(taps: Mapping[str, Tap], wanted: Sequence[str] = (), *, firewall_rule: bool = True) -> Report:
+    """Try each wanted tap (none named: every one that is not known to be unusable) on the loopback and on every adapter
+    that is up. Raises what asking the machine raises; what a tap raises stands in the report."""
+    version = this_windows()
+    machine = {"windows": str(version), "python": ctypes.sizeof(ctypes.c_void_p) * 8, "core": backend()}
+    found = adapters()
+    reports = []
+    for state in tap_states(taps.values()):
+        if state.name in wanted or (not wanted and state.usable is not False):
+            names, addresses = places(found)
+            reports.append(try_tap(state, LOOPBACK, addresses, interfaces=names, firewall_rule=firewall_rule))
+    return Report({**machine, "adapters": len(found), **_flags(asdict(version))}, reports)
+
+
+def places(found: Sequence[Adapter]) -> tuple[list[str], list[str]]:
+    """The interfaces to capture on, the loopback first, and of each adapter that is up one address of each family that
+    reaches beyond its link."""
+    names, addresses = ["loopback"], list[str]()
+    for adapter in found:
+        if adapter.loopback or not adapter.up:
+            continue
+        own = [ip_address(each.text) for each in adapter.addresses]
+        chosen = [next((str(each) for each in own if each.version == v and not each.is_link_local), "") for v in (4, 6)]
+        if any(chosen):
+            names.append(adapter.alias)
+            addresses += filter(None, chosen)
+    return names, addresses
+
+
+def _flags(version: dict[str, object]) -> dict[str, object]:
+    return {"wine": version["wine"]} if version.get("wine") else {}
