@@ -100,7 +100,7 @@ static int serves_groups(const ec_ipv6_state *s, uint32_t port)
     return 0;
 }
 
-static int by_kind(const ipv6_packet *x, ipv6_claim *c)
+static int by_kind(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
     const uint8_t *p = x->p;
     if (c->protocol == 58 && x->n >= 8) {
@@ -141,6 +141,8 @@ static int by_kind(const ipv6_packet *x, ipv6_claim *c)
         c->to[13] = 1;
         return 1;
     }
+    if (c->protocol == 46 && (p[1] == 1 || p[1] == 5) && x->n >= 28 && shape_be32(p + 8) == 0x00180102)
+        return sent_to(s, c, ipv6_find(s, p + 12, ipv6_hash(p + 12)), EC_TO_KIND); /* a path, to its session's address */
     if (c->protocol == 88 && c->how == EC_HOW_OWN_SUM && p[1] == 5 && shape_be32(p + 12) == 0)
         return sent_to_group(c, 0x0A);
     if (c->protocol == 112 && (c->how == EC_HOW_OWN_SUM || !x->whole))
@@ -150,6 +152,11 @@ static int by_kind(const ipv6_packet *x, ipv6_claim *c)
 
 static int by_answer(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
+    uint8_t from[16], to[16];
+    if (shape_inner(c->protocol, x->p, x->n, from, to)) {
+        const uint64_t key = map_key(KEY_USER, c->protocol, ipv6_hash(to), ipv6_hash(from));
+        return sent_to(s, c, one_voted(s, key, x, 1), EC_TO_ANSWERED);
+    }
     if (c->ports == PORTS_NONE || c->ports == 0)
         return 0;
     const uint64_t back = (uint64_t)ipv6_reverse_ports(c->protocol, c->ports);
@@ -214,6 +221,13 @@ static int is_unsummed(uint32_t protocol)
     }
 }
 
+/* Protocols between gateways, which need not be those that hosts talk to. */
+static int is_tunnel(uint32_t protocol)
+{
+    return protocol == 4 || protocol == 41 || protocol == 47 || protocol == 50 || protocol == 97 || protocol == 115 ||
+           protocol == 137 || protocol == 143;
+}
+
 /* The host at the other end, told by whom else this one talks to, and by who else talks so. */
 static int by_host(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
@@ -236,10 +250,10 @@ static int by_host(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
     if (s->sole < 2 || !unsummed)
         return s->sole && x->own_known && x->sole >= 0 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
     if (map_get(s, map_key(KEY_HOST, 0, x->source_hash, 0), &value)) {
-        const int64_t host = vote_several(value) ? -1 : (int64_t)vote_index(value);
-        if (host >= 0 && (parties == 1 || other < 0 || other == host))
-            return sent_to(s, c, host, EC_TO_SOLE);
-        return 0;
+        const int64_t host = (int64_t)vote_index(value);
+        if (vote_several(value) || (other >= 0 ? other != host : is_tunnel(c->protocol) && x->sole != host))
+            return 0;
+        return sent_to(s, c, host, EC_TO_SOLE);
     }
     if (other >= 0)
         return sent_to(s, c, other, EC_TO_SOLE);
@@ -252,14 +266,22 @@ static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_clai
         return;
     if (c->where == EC_TO_SEVERAL)
         return;
-    if (sent_to(s, c, peer_of(s, x, c->protocol, c->ports, x->whole ? 2 : 1), EC_TO_FLOW))
+    if (c->ports != 0 && sent_to(s, c, peer_of(s, x, c->protocol, c->ports, x->whole ? 2 : 1), EC_TO_FLOW))
         return;
-    if (by_kind(x, c) || by_answer(s, x, c))
+    if (by_kind(s, x, c) || by_answer(s, x, c))
+        return;
+    if (c->ports == 0 && sent_to(s, c, peer_of(s, x, c->protocol, 0, 1), EC_TO_FLOW))
         return;
     by_host(s, x, c);
 }
 
 /* -------------------------------------------------------------------------------------------------- learning ---- */
+
+/* Whether hosts agree on keys of ESP at this UDP port. */
+static int negotiates(int64_t port)
+{
+    return port == 500 || port == 4500;
+}
 
 /* A packet with these ports went from one address to the other. */
 static void learn_flow(ec_ipv6_state *s, const uint8_t *from, int64_t from_index, const uint8_t *to, uint32_t protocol,
@@ -278,6 +300,10 @@ static void learn_flow(ec_ipv6_state *s, const uint8_t *from, int64_t from_index
         map_vote(s, key, (uint32_t)to_index);
         if (unicast && from_index >= 0)
             map_vote(s, map_key(KEY_PEER, protocol, to_hash, (uint64_t)ipv6_reverse_ports(protocol, ports)), (uint32_t)from_index);
+    }
+    if (protocol == 17 && unicast && from_index >= 0 && (negotiates(ports >> 16) || negotiates(ports & 0xFFFF))) {
+        map_vote(s, map_key(KEY_PEER, 50, from_hash, 0), (uint32_t)to_index);
+        map_vote(s, map_key(KEY_PEER, 50, to_hash, 0), (uint32_t)from_index);
     }
     map_put(s, map_key(KEY_PAIR, 0, from_hash, to_hash), 1);
     if (unicast && memcmp(from, to, 16) != 0) {
@@ -360,6 +386,11 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
         else if (parties == 2 && one != me && two != me)
             map_put(s, key, (uint64_t)3 << 40 | (value & 0xFFFFFFFFFFu));
     }
+    uint8_t from[16], to[16];
+    if (shape_inner(c->protocol, p, x->n, from, to))
+        map_vote(s, map_key(KEY_USER, c->protocol, ipv6_hash(from), ipv6_hash(to)), me);
+    if (c->ports == 0 && c->where == EC_TO_ANSWERED)
+        map_vote(s, map_key(KEY_PEER, c->protocol, x->source_hash, 0), (uint32_t)ipv6_find(s, c->to, ipv6_hash(c->to)));
     if (c->ports == PORTS_NONE || c->ports == 0)
         return;
     const uint64_t ports = (uint64_t)c->ports;
@@ -378,9 +409,9 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
         if (next != sequence)
             map_vote(s, map_key(KEY_SEQUENCE, 0, ports, next), me);
         if (c->where == EC_TO_ANSWERED) {
-            const int64_t to = ipv6_find(s, c->to, ipv6_hash(c->to));
+            const int64_t there = ipv6_find(s, c->to, ipv6_hash(c->to));
             const uint64_t back = (uint64_t)ipv6_reverse_ports(6, c->ports);
-            map_vote(s, map_key(KEY_PEER, 6, x->source_hash, ports), (uint32_t)to);
+            map_vote(s, map_key(KEY_PEER, 6, x->source_hash, ports), (uint32_t)there);
             map_vote(s, map_key(KEY_PEER, 6, ipv6_hash(c->to), back), me);
         }
     }

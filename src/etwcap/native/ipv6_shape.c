@@ -526,3 +526,71 @@ int shape_ipcomp(const uint8_t *p, size_t n, size_t len)
         return SHAPE_NO;
     return 8 + known + 12;
 }
+
+static int inner_ip(const uint8_t *p, size_t n, uint8_t *from, uint8_t *to)
+{
+    memset(from, 0, 16);
+    memset(to, 0, 16);
+    if (n >= 20 && p[0] >> 4 == 4) {
+        memcpy(from + 12, p + 12, 4);
+        memcpy(to + 12, p + 16, 4);
+        return p[16] < 224;
+    }
+    if (n >= 40 && p[0] >> 4 == 6) {
+        memcpy(from, p + 8, 16);
+        memcpy(to, p + 24, 16);
+        return p[24] != 0xFF;
+    }
+    return 0;
+}
+
+static int inner_frame(const uint8_t *p, size_t n, uint8_t *from, uint8_t *to)
+{
+    if (n < 14 || (p[0] & 1))
+        return 0;
+    const uint32_t kind = ec_be16(p + 12);
+    if ((kind == 0x0800 || kind == 0x86DD) && inner_ip(p + 14, n - 14, from, to))
+        return 1;
+    memset(from, 0, 16);
+    memset(to, 0, 16);
+    memcpy(to + 10, p, 6);
+    memcpy(from + 10, p + 6, 6);
+    return 1;
+}
+
+int shape_inner(uint32_t protocol, const uint8_t *p, size_t n, uint8_t *from, uint8_t *to)
+{
+    if (n < 20)
+        return 0;
+    switch (protocol) {
+    case 4:
+    case 41: return inner_ip(p, n, from, to);
+    case 97: return inner_frame(p + 2, n - 2, from, to);
+    case 143: return inner_frame(p, n, from, to);
+    case 47: {
+        const uint32_t flags = ec_be16(p), kind = ec_be16(p + 2);
+        const size_t header = 4 + ((flags & 0xC000) ? 4u : 0u) + ((flags & 0x2000) ? 4u : 0u) + ((flags & 0x1000) ? 4u : 0u);
+        if (kind == 0x0800 || kind == 0x86DD)
+            return inner_ip(p + header, n - header, from, to);
+        return kind == 0x6558 && inner_frame(p + header, n - header, from, to);
+    }
+    case 115: {
+        size_t best = 0;
+        int most = 0;
+        for (size_t at = 4; at <= 16 && n >= at + 14; at += 4) {
+            const int bits = shape_ethernet(p + at, n - at, n - at);
+            if (bits > most) {
+                most = bits;
+                best = at;
+            }
+        }
+        return shape_be32(p) != 0 && best != 0 && inner_frame(p + best, n - best, from, to);
+    }
+    case 137:
+        for (size_t at = 0; at < 32 && at + 4 <= n; at += 4)
+            if (p[at + 2] & 1)
+                return inner_ip(p + at + 4, n - at - 4, from, to);
+        return 0;
+    default: return 0;
+    }
+}

@@ -30,4 +30,8 @@ int shape_rsvp(const uint8_t *p, size_t n, size_t len);
 int shape_fragment(const uint8_t *p, size_t n, size_t len);
 int shape_ipcomp(const uint8_t *p, size_t n, size_t len);
 
+/* Who sent and who gets the packet inside a tunnel's: IP addresses (IPv4 in the last four bytes), or MAC addresses in
+ * the last six. 0 where the bytes do not tell, or where it goes to many. */
+int shape_inner(uint32_t protocol, const uint8_t *p, size_t n, uint8_t *from, uint8_t *to);
+
 #endif

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.native import twin_ipv6_claims as claims
+from etwcap.native import twin_ipv6_shape as shape
 from etwcap.native import twin_ipv6_state as state
 from etwcap.native.twin_ipv6_claims import Claim, Packet, best_claim, group, match, reverse_ports, solicited
 from etwcap.native.twin_ipv6_shape import be16, be32
@@ -21,6 +22,9 @@ _WIDEST_STEP: Final = 1024
 _ENOUGH_VOTES: Final = 3
 _LEAST_BYTES: Final = 16
 _UNSUMMED: Final = frozenset((4, 41, 44, 46, 47, 50, 59, 88, 97, 108, 115, 132, 137, 143, 255))
+_TUNNELS: Final = frozenset((4, 41, 47, 50, 97, 115, 137, 143))
+_KEYS: Final = frozenset((500, 4500))
+"""UDP ports at which hosts agree on keys of ESP"""
 _HAS_DESTINATION, _HAS_HOP_LIMIT, _HAS_CLASS, _IS_CUT = 1, 4, 8, 32
 _RECORD, _HEADER = 64, 40
 
@@ -79,7 +83,7 @@ def _serves_groups(s: State, p: bytes) -> bool:
     return be16(p, 0) in s.ports or be16(p, 2) in s.ports
 
 
-def _by_kind(x: Packet, c: Claim) -> bool:
+def _by_kind(s: State, x: Packet, c: Claim) -> bool:
     p = x.p
     if c.protocol == 58 and len(p) >= 8:
         if 1 <= p[0] <= 4 and len(p) >= 48 and kind_of(p[16:32]) not in (state.NONE, state.GROUP):
@@ -96,16 +100,22 @@ def _by_kind(x: Packet, c: Claim) -> bool:
         if to == 5355 and source != 5355:
             return _kind(c, b"\xff\x02" + bytes(11) + b"\1\0\3")
         return (source, to) == (546, 547) and _kind(c, b"\xff\x02" + bytes(11) + b"\1\0\2")
+    if c.protocol == 46 and p[1] in (1, 5) and len(p) >= 28 and be32(p, 8) == 0x00180102:
+        return _sent_to(s, c, s.index.get(p[12:28], -1), claims.TO_KIND)  # a path, to its session's address
     if c.protocol == 88 and c.how == claims.OWN_SUM and p[1] == 5 and be32(p, 12) == 0:
         return _kind(c, group(0x0A))
     return c.protocol == 112 and (c.how == claims.OWN_SUM or not x.whole) and _kind(c, group(0x12))
 
 
 def _by_answer(s: State, x: Packet, c: Claim) -> bool:
+    key: tuple[Any, ...]
+    inner = shape.inner(c.protocol, x.p)
+    if inner is not None:
+        key = "inner", c.protocol, inner[1], inner[0]
+        return _sent_to(s, c, _one_voted(s, key, x, 1), claims.TO_ANSWERED)
     if not c.ports:
         return False
     back = reverse_ports(c.protocol, c.ports)
-    key: tuple[Any, ...]
     if c.protocol == 132:
         tag = be32(x.p, 4)
         if tag and _sent_to(s, c, _one_voted(s, ("tag", back, tag), x, 1), claims.TO_ANSWERED):
@@ -155,8 +165,8 @@ def _by_host(s: State, x: Packet, c: Claim) -> bool:
         return s.sole > 0 and x.own_known and _sent_to(s, c, x.sole, claims.TO_SOLE)
     vote = s.learnt.get(("host", x.source))
     if vote is not None:
-        host = -1 if vote.several else vote.index
-        return (parties == 1 or other < 0 or other == host) and _sent_to(s, c, host, claims.TO_SOLE)
+        apart = other != vote.index if other >= 0 else c.protocol in _TUNNELS and x.sole != vote.index
+        return not vote.several and not apart and _sent_to(s, c, vote.index, claims.TO_SOLE)
     if other >= 0:
         return _sent_to(s, c, other, claims.TO_SOLE)
     return parties <= 1 and _sent_to(s, c, x.sole, claims.TO_SOLE)
@@ -165,10 +175,13 @@ def _by_host(s: State, x: Packet, c: Claim) -> bool:
 def _look_further(s: State, x: Packet, c: Claim) -> None:
     if c.to is not None or (c.protocol == 44 and _by_piece(s, x, c)) or c.where == claims.TO_SEVERAL:
         return
-    if _sent_to(s, c, _peer(s, x, c.protocol, c.ports, 2 if x.whole else 1), claims.TO_FLOW):
+    if c.ports and _sent_to(s, c, _peer(s, x, c.protocol, c.ports, 2 if x.whole else 1), claims.TO_FLOW):
         return
-    if not _by_kind(x, c) and not _by_answer(s, x, c):
-        _by_host(s, x, c)
+    if _by_kind(s, x, c) or _by_answer(s, x, c):
+        return
+    if c.ports == 0 and _sent_to(s, c, _peer(s, x, c.protocol, 0, 1), claims.TO_FLOW):
+        return
+    _by_host(s, x, c)
 
 
 def _learn_flow(s: State, source: bytes, index: int, to: bytes, protocol: int, ports: int | None) -> None:
@@ -184,6 +197,9 @@ def _learn_flow(s: State, source: bytes, index: int, to: bytes, protocol: int, p
         s.vote(key, to_index)
         if unicast and index >= 0:
             s.vote(("peer", protocol, to, reverse_ports(protocol, ports)), index)
+    if protocol == 17 and unicast and index >= 0 and ports is not None and _KEYS & {ports >> 16, ports & 0xFFFF}:
+        s.vote(("peer", 50, source, 0), to_index)
+        s.vote(("peer", 50, to, 0), index)
     s.put(("pair", source, to), True)
     if unicast and source != to:
         s.put(("pair", to, source), True)
@@ -237,6 +253,11 @@ def _learn_unsummed(s: State, x: Packet, c: Claim) -> None:
         parties = s.learnt.get(key, ())
         if len(parties) < 3 and me not in parties[:2]:
             s.put(key, (*parties, me))
+    inner = shape.inner(c.protocol, p)
+    if inner is not None:
+        s.vote(("inner", c.protocol, *inner), me)
+    if c.ports == 0 and c.to is not None and c.where == claims.TO_ANSWERED:
+        s.vote(("peer", c.protocol, x.source, 0), s.index[c.to])
     if not c.ports:
         return
     if c.protocol == 132:

@@ -425,3 +425,46 @@ def ipcomp(p: bytes, length: int) -> int:
         return NO
     known = _next_header(p[0])
     return 8 + known + 12 if known else NO
+
+
+def _inner_ip(p: bytes) -> tuple[bytes, bytes] | None:
+    if len(p) >= 20 and p[0] >> 4 == 4:
+        return (p[12:16], p[16:20]) if p[16] < 224 else None
+    if len(p) >= 40 and p[0] >> 4 == 6:
+        return (p[8:24], p[24:40]) if p[24] != 0xFF else None
+    return None
+
+
+def _inner_frame(p: bytes) -> tuple[bytes, bytes] | None:
+    if len(p) < 14 or p[0] & 1:
+        return None
+    return (_inner_ip(p[14:]) if be16(p, 12) in (0x0800, 0x86DD) else None) or (p[6:12], p[:6])
+
+
+def inner(protocol: int, p: bytes) -> tuple[bytes, bytes] | None:
+    """Who sent and who gets the packet inside a tunnel's; None where the bytes do not tell, or it goes to many."""
+    if len(p) < 20:
+        return None
+    if protocol in (4, 41):
+        return _inner_ip(p)
+    if protocol == 97:
+        return _inner_frame(p[2:])
+    if protocol == 143:
+        return _inner_frame(p)
+    if protocol == 47:
+        flags, kind = be16(p, 0), be16(p, 2)
+        header = 4 + sum(4 for mask in (0xC000, 0x2000, 0x1000) if flags & mask)
+        if kind in (0x0800, 0x86DD):
+            return _inner_ip(p[header:])
+        return _inner_frame(p[header:]) if kind == 0x6558 else None
+    if protocol == 115:
+        places = [at for at in range(4, 17, 4) if len(p) >= at + 14]
+        best = max(places, key=lambda at: ethernet(p[at:], len(p) - at), default=0)
+        if not be32(p, 0) or not best or ethernet(p[best:], len(p) - best) <= 0:
+            return None
+        return _inner_frame(p[best:])
+    if protocol == 137:
+        for at in range(0, min(32, len(p) - 3), 4):
+            if p[at + 2] & 1:
+                return _inner_ip(p[at + 4 :])
+    return None
