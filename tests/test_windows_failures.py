@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError, Wi
 from etwcap.windows.dll import Library, system_folder
 from etwcap.windows.failure import CODES, NOT_HERE, RIGHTS, check, describe, failure
 from etwcap.windows.firewall import Firewall, process_of, rule_name
+from etwcap.windows.pipes import access_for, pipe_name
 from etwcap.windows.processes import ProcessIdentity
 
 ME = ProcessIdentity(42, 133_500_000_000_000_000)
@@ -171,3 +173,21 @@ def test_only_rules_of_ours_can_be_touched(name: str) -> None:
 def test_a_rule_names_one_program_by_its_full_path(program: str) -> None:
     with pytest.raises(UsageError, match="full path"):
         Netsh().firewall().add(rule_name(ME), program)
+
+
+def test_a_pipe_lets_in_one_user_and_administrators_who_cannot_make_another_instance() -> None:
+    text = access_for("S-1-5-21-1-2-3-1001")
+    assert text == "D:P(A;;GA;;;SY)(A;;0x12019B;;;BA)(A;;0x12019B;;;S-1-5-21-1-2-3-1001)"
+    assert not 0x12019B & 0x4  # FILE_CREATE_PIPE_INSTANCE
+
+
+@pytest.mark.parametrize("user", ["", "WD", "S-1-1-0)(A;;GA;;;WD", "S-1-5-21-1;"])
+def test_what_is_no_user_gets_no_pipe(user: str) -> None:
+    with pytest.raises(ValueError, match="no SID"):
+        access_for(user)
+
+
+def test_names_of_pipes_cannot_be_guessed() -> None:
+    names = {pipe_name() for _ in range(100)}
+    assert len(names) == 100
+    assert all(re.fullmatch(r"\\\\\.\\pipe\\etwcap-[0-9a-f]{32}", each) for each in names)
