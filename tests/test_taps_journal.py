@@ -32,7 +32,7 @@ from etwcap.taps.journal import (
     process_of_file,
     unpacked,
 )
-from etwcap.taps.journal_store import FolderStore
+from etwcap.taps.journal_store import FolderStore, patiently
 from etwcap.windows.firewall import Firewall, process_of, rule_name
 from etwcap.windows.processes import ProcessIdentity
 
@@ -221,6 +221,35 @@ def test_a_file_on_another_machine_is_named_without_asking_that_machine(
     assert cleanup(store, {}, alive).items[0].outcome == cleaning.UNFINISHED_FILE
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "in use"), WindowsCallError("MoveFileExW", 32)])
+def test_a_file_that_somebody_reads_at_the_moment_is_changed_a_little_later(error: Exception) -> None:
+    tries: list[int] = []
+
+    def busy_at_first() -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            raise error
+
+    patiently(busy_at_first, pause=0)
+    assert len(tries) == 4
+
+
+def test_a_file_that_stays_in_use_is_an_error() -> None:
+    def busy() -> None:
+        raise PermissionError(13, "in use")
+
+    def other() -> None:
+        tries.append(1)
+        raise WindowsCallError("MoveFileExW", 112)
+
+    tries: list[int] = []
+    with pytest.raises(PermissionError):
+        patiently(busy, pause=0)
+    with pytest.raises(WindowsCallError, match="112"):
+        patiently(other, pause=0)
+    assert len(tries) == 1
+
+
 BAD = {
     "no JSON": b"{",
     "nested without end": b"[" * 200_000,
@@ -333,7 +362,7 @@ def mortal(call):
 for name in ("open", "write", "fsync", "replace", "close", "unlink"):
     setattr(os, name, mortal(getattr(os, name)))
 from etwcap.taps.journal import Journal, FIREWALL_RULE, PART_FILE
-from etwcap.taps.journal_store import FolderStore
+from etwcap.taps.journal_store import FolderStore, patiently
 from etwcap.windows.firewall import rule_name
 from etwcap.windows.processes import ProcessIdentity
 

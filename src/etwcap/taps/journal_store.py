@@ -6,10 +6,11 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from etwcap.errors import EtwcapError, NotHereError, OutputError, RightsError
+from etwcap.errors import EtwcapError, NotHereError, OutputError, RightsError, WindowsCallError
 from etwcap.taps.journal import UNFINISHED, USER_KINDS, Journal
 from etwcap.windows import files, security
 from etwcap.windows.failure import ELEVATE
@@ -18,7 +19,24 @@ from etwcap.windows.tokens import Tokens
 from etwcap.windows.version import this_windows
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_OPEN_ELSEWHERE = {5, 32}
+"""ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION"""
+_TRIES = 20
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+def patiently(change: Callable[[], None], *, pause: float = 0.05) -> None:
+    """Make a change of a file; Windows refuses while another process reads it, so up to 20 times, ``pause`` s apart."""
+    for _ in range(_TRIES - 1):
+        try:
+            return change()
+        except PermissionError:
+            pass
+        except WindowsCallError as error:
+            if error.code not in _OPEN_ELSEWHERE:
+                raise
+        time.sleep(pause)
+    return change()
 
 
 class FolderStore:
@@ -71,7 +89,7 @@ class FolderStore:
     def remove(self, name: str) -> None:
         """Remove a file; nothing happens where it is not there."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.folder / name)
+            patiently(lambda: os.unlink(self.folder / name))
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +99,7 @@ class FolderStore:
 
     def _move(self, source: Path, target: Path) -> None:
         if sys.platform == "win32":
-            files.replace(str(source), str(target))
+            patiently(lambda: files.replace(str(source), str(target)))
             return
         os.replace(source, target)
         folder = os.open(self.folder, os.O_RDONLY)
