@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections import Counter
@@ -54,7 +55,7 @@ class OrderScore:
     lost: int = 0
     """flags of the capture that the repaired one does not have"""
     orderly_changes: int = 0
-    """packets that ``--order causal`` changed in the orderly capture"""
+    """packets that causal order changed in the capture itself, or in its orderly recording"""
     by_flag: dict[str, list[int]] = field(default_factory=dict)
     """original, added, left, lost"""
     differences: list[str] = field(default_factory=list)
@@ -114,11 +115,16 @@ def score(capture: Path, origin: str, seed: int, folder: Path) -> OrderScore:
         folder / name for name in ("recording.pcapng", "orderly.pcapng", "disturbed.pcapng", "repaired.pcapng")
     )
     try:
-        etwcap("synth", capture, "-w", recording, "--as", "raw", "-q")
+        told = json.loads(etwcap("synth", capture, "-w", recording, "--as", "raw", "--json"))
+        own = told["local_guessed"]
+        if own is not None:
+            etwcap("convert", capture, "-w", orderly, "-q", "--repair", "none")
+            etwcap("convert", capture, "-w", repaired, "-q", "--order", "causal", "--local", own)
+            result.orderly_changes = changes(orderly, repaired)
         etwcap("convert", recording, "-w", orderly, "-q", "--repair", "ipv6")
         original = tcp_flags(orderly)
         etwcap("convert", recording, "-w", repaired, "-q")
-        result.orderly_changes = changes(orderly, repaired)
+        result.orderly_changes += changes(orderly, repaired)
         etwcap("synth", capture, "-w", recording, "--as", "raw", "-q", "--disorder", "--seed", str(seed))
         etwcap("convert", recording, "-w", disturbed, "-q", "--repair", "ipv6")
         etwcap("convert", recording, "-w", repaired, "-q")

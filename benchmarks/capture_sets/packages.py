@@ -6,6 +6,7 @@ The test collections of tcpdump, nDPI and Zeek are left aside on purpose: others
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cmp_to_key, partial
 from pathlib import Path
 
 from benchmarks.accuracy.files import frames
@@ -32,6 +33,8 @@ PYPI = {"mptcpanalyzer": "mptcpanalyzer==0.3.2", "pypacker": "pypacker==5.4"}
 """origin: requirement"""
 MAGICS = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")
 SECONDS = 600
+NEWEST = "sid"
+"""The release of Debian in which a package has most captures."""
 
 
 def run(*words: str | Path, folder: Path | None = None) -> str:
@@ -47,7 +50,9 @@ def apt_configuration(folder: Path) -> Path:
     """A configuration of apt that knows the source packages of the very repositories this system uses."""
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     known = sorted(set(run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()))
-    (folder / "sources.list").write_text("".join(f"deb-src {line}\n" for line in known))
+    main = next(line.split()[0] for line in known if "security" not in line)
+    lines = [*known, f"{main} {NEWEST} main"]
+    (folder / "sources.list").write_text("".join(f"deb-src {line}\n" for line in lines))
     (folder / "lists" / "partial").mkdir(parents=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True)
     configuration = folder / "apt.conf"
@@ -65,8 +70,23 @@ def from_debian(package: str, folder: Path) -> None:
         configuration = apt_configuration(Path(work))
         there = Path(work) / "source"
         there.mkdir()
-        run("apt-get", "-c", configuration, "source", "--download-only", "-qq", package, folder=there)
-        take(there, folder)
+        told = run("apt-cache", "-c", configuration, "showsrc", "--only-source", package)
+        versions = {line.split()[1] for line in told.splitlines() if line.startswith("Version:")}
+        for version in sorted(versions, key=cmp_to_key(by_version), reverse=True):
+            try:
+                fetch = ("apt-get", "-c", configuration, "source", "--download-only", "-qq", f"{package}={version}")
+                run(*fetch, folder=there)
+            except RuntimeError:  # the newest is not everywhere
+                continue
+            take(there, folder)
+            return
+    raise RuntimeError(f"none of the versions {', '.join(versions)} of {package} can be fetched")
+
+
+def by_version(one: str, other: str) -> int:
+    """Order of Debian's versions."""
+    newer = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
+    return int(newer) - int(one != other and not newer)
 
 
 def from_pypi(requirement: str, folder: Path) -> None:
@@ -87,8 +107,9 @@ def take(archives: Path, folder: Path) -> None:
                 content.extractall(work, filter="data") if sys.version_info >= (3, 12) else content.extractall(work)
             for path in captures(Path(work)):
                 target = folder / f"{path.name.removesuffix('.gz').rsplit('.', 1)[0]}.pcapng"
-                run("tshark", "-r", path, "-Y", "ipv6", "-F", "pcapng", "-w", target)
-                if not any(truth_of(frame) for frame in frames(target)):
+                with contextlib.suppress(RuntimeError):  # a capture that is cut: what it holds was written
+                    run("tshark", "-r", path, "-Y", "ipv6", "-F", "pcapng", "-w", target)
+                if target.exists() and not any(truth_of(frame) for frame in frames(target)):
                     target.unlink()
 
 
