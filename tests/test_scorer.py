@@ -15,7 +15,7 @@ import pytest
 from benchmarks.accuracy.__main__ import captures_in, main
 from benchmarks.accuracy.files import Frame, frames
 from benchmarks.accuracy.headers import HeaderScore, compare, published
-from benchmarks.accuracy.order import OrderScore, count, differing
+from benchmarks.accuracy.order import Flags, OrderScore, count, differing
 from benchmarks.accuracy.published import RESERVED, Published
 from benchmarks.accuracy.report import Results, goals, page, percent
 from benchmarks.accuracy.truth import Truth, fold, pseudo_sum, truth_of
@@ -155,10 +155,11 @@ def test_a_packet_that_did_not_come_back_is_a_fault_and_no_success() -> None:
 
 
 def test_flags_that_disorder_added_that_are_left_and_that_were_lost() -> None:
-    one, other = ("a",) * 9, ("b",) * 9
-    original = Counter({(one, "duplicate_ack"): 2, (other, "out_of_order"): 1})
-    disturbed = Counter({(one, "duplicate_ack"): 3, (other, "lost_segment"): 4, (other, "out_of_order"): 1})
-    repaired = Counter({(one, "duplicate_ack"): 1, (other, "lost_segment"): 1, (other, "out_of_order"): 1})
+    one: tuple[str, ...] = ("a",) * 9
+    other: tuple[str, ...] = ("b",) * 9
+    original: Flags = Counter({(one, "duplicate_ack"): 2, (other, "out_of_order"): 1})
+    disturbed: Flags = Counter({(one, "duplicate_ack"): 3, (other, "lost_segment"): 4, (other, "out_of_order"): 1})
+    repaired: Flags = Counter({(one, "duplicate_ack"): 1, (other, "lost_segment"): 1, (other, "out_of_order"): 1})
     result = OrderScore("o", "c", 1)
     count(result, original, disturbed, repaired)
     assert (result.original, result.added, result.left, result.lost) == (3, 5, 1, 1)

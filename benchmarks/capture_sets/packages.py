@@ -50,8 +50,8 @@ def apt_configuration(folder: Path) -> Path:
     """A configuration of apt that knows the source packages of the very repositories this system uses."""
     form = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     known = sorted(set(run("apt-get", "indextargets", "--format", form, "Created-By: Packages").splitlines()))
-    main = next(line.split()[0] for line in known if "security" not in line)
-    lines = [*known, f"{main} {NEWEST} main"]
+    known = [line for line in known if "security" not in line]
+    lines = [*known, f"{known[0].split()[0]} {NEWEST} main"]
     (folder / "sources.list").write_text("".join(f"deb-src {line}\n" for line in lines))
     (folder / "lists" / "partial").mkdir(parents=True)
     (folder / "cache" / "archives" / "partial").mkdir(parents=True)
@@ -73,13 +73,12 @@ def from_debian(package: str, folder: Path) -> None:
         told = run("apt-cache", "-c", configuration, "showsrc", "--only-source", package)
         versions = {line.split()[1] for line in told.splitlines() if line.startswith("Version:")}
         for version in sorted(versions, key=cmp_to_key(by_version), reverse=True):
-            try:
+            with contextlib.suppress(RuntimeError):  # not everything is everywhere; the upstream's part will do
                 fetch = ("apt-get", "-c", configuration, "source", "--download-only", "-qq", f"{package}={version}")
                 run(*fetch, folder=there)
-            except RuntimeError:  # the newest is not everywhere
-                continue
-            take(there, folder)
-            return
+            if any(".orig.tar" in path.name for path in there.iterdir()):
+                take(there, folder)
+                return
     raise RuntimeError(f"none of the versions {', '.join(versions)} of {package} can be fetched")
 
 
