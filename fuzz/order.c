@@ -21,7 +21,9 @@ static size_t read_packet(fuzz_input *in, uint8_t *p)
         p[19] = 1;
     }
     uint8_t *t = p + 20;
-    const uint8_t ports[4] = {0, 53, 0xC0, (uint8_t)(ends >> 1)};
+    static const uint16_t services[] = {53, 67, 547, 123, 137, 5355, 161, 69, 111, 2049, 1812, 4500, 500, 3478, 1024, 3799};
+    const uint16_t service = how == 4 ? services[fuzz_below(in, 16)] : 443;
+    const uint8_t ports[4] = {(uint8_t)(service >> 8), (uint8_t)service, 0xC0, (uint8_t)(ends >> 1)};
     if (how < 4) { /* TCP */
         p[9] = 6;
         memcpy(t, ports + ((ends & 1) ? 2 : 0), 2);
@@ -36,9 +38,10 @@ static size_t read_packet(fuzz_input *in, uint8_t *p)
         p[9] = how == 4 ? 17 : 1;
         memcpy(t, ports + ((ends & 1) ? 2 : 0), 2);
         memcpy(t + 2, ports + ((ends & 1) ? 0 : 2), 2);
+        const size_t simple = fuzz_below(in, 2);
         size = 28 + fuzz_below(in, 60);
         if (how == 5) t[0] = (uint8_t)(fuzz_below(in, 2) * 8), t[1] = 0;
-        for (size_t i = 8; i < size - 20; i++) t[i] = (uint8_t)fuzz_below(in, 8);
+        for (size_t i = 8; i < size - 20; i++) t[i] = (uint8_t)(simple ? fuzz_below(in, 8) : fuzz_number(in, 1));
     } else if (how == 6) { /* an error that quotes a packet */
         p[9] = 1;
         t[0] = 3;

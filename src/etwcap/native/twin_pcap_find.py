@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 CERTAIN = 524288
 STEP = 604800
 LEAST = 10
+NOT_KNOWN = 0xFFFFFFFF
+"""seconds of a record before that are not known; a packet of that very second (in 2106) counts as such, too"""
 
 
 class Form(NamedTuple):
@@ -59,7 +61,7 @@ def find(
         reach[at] = following
         if following in reach and abs(int(seconds[following]) - int(seconds[at])) <= STEP and end - following >= 16:
             reach[at] = reach[following]
-        near = before is None or abs(int(seconds[at]) - before) <= STEP
+        near = before is None or before == NOT_KNOWN or abs(int(seconds[at]) - before) <= STEP
         certain = (ends and near and reach[at] == end) or reach[at] - at >= CERTAIN
         if certain and start + at < until:
             found = start + at
