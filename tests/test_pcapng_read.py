@@ -287,6 +287,20 @@ def test_reading_goes_on_after_damage_at_the_next_certain_block(tmp_path: Path, 
     assert [(damage.offset, damage.lost_bytes) for damage in got.description.damage] == [(len(before), 333)]
 
 
+@ORDERS
+def test_a_capture_inside_a_broken_packet_is_not_taken_for_blocks_of_the_file(
+    tmp_path: Path, backend: str, order: str
+) -> None:
+    inner = b"".join(packet(order, 0, n, bytes([n]) * 8) for n in range(1, 5))
+    carrier = bytearray(packet(order, 0, 5, inner))
+    carrier[-4:] = bytes(4)  # its second length is broken
+    after = [packet(order, 0, 6, b"after"), packet(order, 0, 7, b"the end")]
+    path = stored(tmp_path / "a.pcapng", section(order), interface(order, 1), bytes(carrier), *after)
+    got = read(path)
+    assert got.column("data") == [b"after", b"the end"]
+    assert got.description.damage_count == 1
+
+
 def test_damage_longer_than_the_window_is_passed_over(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,10 @@ class PcapngReader:
         """Go on at the next place that is certainly a block; False where there is none."""
         index, window = self.index, self._window
         start = self._place()
+        if (behind := self._behind()) is not None:
+            index.at = behind
+            self._damage(start, what, self._place() - start)
+            return True
         at = index.at + 1
         while True:
             if window.view.size - at < LONGEST_FOUND + 16 and not window.ended:
@@ -239,6 +243,21 @@ class PcapngReader:
             at = max(at, until)
         self._damage(start, what, self._place() - start)
         return found is not None
+
+    def _behind(self) -> int | None:
+        """The end of the broken block by the length before its body, if another block certainly begins there.
+
+        So what a packet carries, which may be a capture itself, is not taken for blocks of this file.
+        """
+        index, view = self.index, self._window.view
+        if view.size - index.at < 8:
+            return None
+        (total,) = struct.unpack_from(self._order + "I", view.data, index.at + 4)
+        end: int = index.at + total
+        if total < 12 or total % 4 or end >= view.size:
+            return None
+        swapped, ends = self._order == ">", self._window.ended
+        return find_block(view, end, end + 1, LONGEST_FOUND, swapped=swapped, ends=ends)
 
     def _place(self) -> int:
         return self._window.base + self.index.at
