@@ -24,6 +24,7 @@ class FakeTap:
     """A source that gives one packet a chunk, one second of capture time apart, until it is stopped (or for ever)."""
 
     def __init__(self, context: Context, *, limit: int = 1 << 30, fails_at: int = -1) -> None:
+        self._context = context
         self._number = context.interfaces.add(Interface(1, "Ethernet"))
         self._description = Description(capture_application="test")
         self._limit = limit

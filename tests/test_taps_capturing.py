@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
 import etwcap
 from etwcap.cli.collect import command as collect_command
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
-from etwcap.packets import Chunk, Context, Description
+from etwcap.packets import Chunk, Context, Description, EventTable, PacketTable
+from etwcap.packets.chunk import END_OF_TIME
 from etwcap.pipeline.capture import CaptureOptions
 from etwcap.pipeline.protocols import Stage
 from etwcap.taps.capturing import LiveOptions, Machine, capture_live, choose_taps
@@ -25,9 +28,11 @@ from etwcap.taps.journal_store import FolderStore
 from etwcap.taps.protocol import Condition, State, TapLosses, TapOptions
 from etwcap.windows.firewall import Firewall, rule_name
 from etwcap.windows.processes import ProcessIdentity
+from frames import HOST, ip
 from test_capture import FakeTap as FakeSource
 from test_taps_collector import Blocking, Records, Socket
 
+PEER = IPv4Address("198.51.100.7")
 ME = ProcessIdentity(4711, 133_500_000_000_000_000)
 
 
@@ -46,6 +51,7 @@ class StandIn:
     sees: str = "what the test gives"
     opened: list[tuple[list[str], TapOptions]] = field(default_factory=list)
     source: Source | None = None
+    kind: type[Source] = Source
     when_opened: Callable[[], None] = lambda: None
 
     def available(self) -> list[Condition]:
@@ -59,7 +65,7 @@ class StandIn:
         self.when_opened()
         if self.fails is not None:
             raise self.fails
-        self.source = Source(context, limit=5)
+        self.source = self.kind(context, limit=5)
         return self.source
 
 
@@ -238,6 +244,31 @@ def test_what_a_collector_is_asked_for_are_words_that_it_understands() -> None:
         "pipe": "p", "front": 7, "taps": "raw,pktmon", "interfaces": ("Ethernet 2", "7"), "no_firewall_rule": True,
         "raw_recording": True,
     }  # fmt: skip
+
+
+class Hasty(Source):
+    """Gives the machine's echo reply before the request that it answers, as raw sockets do."""
+
+    def chunks(self) -> Iterator[Chunk]:
+        request = ip(PEER, HOST, 1, bytes.fromhex("0800000000070001") + b"ping")
+        reply = ip(HOST, PEER, 1, bytes.fromhex("0000000000070001") + b"ping")
+        size, start = len(request), 1_705_526_400_000_000_000
+        self._context.interfaces[self._number].link_type = 101
+        rows = PacketTable(2, time=np.array([start, start + 100_000]), offset=np.array([0, size]))
+        rows["interface"] = np.full(2, self._number)
+        rows["captured"] = rows["original"] = np.full(2, size)
+        rows["direction"] = np.array([2, 1])
+        yield Chunk(np.frombuffer(bytearray(reply + request), np.uint8), rows, EventTable(0), END_OF_TIME)
+
+
+@pytest.mark.parametrize(("repair", "directions"), [("auto", ["in", "out"]), ("none", ["out", "in"])])
+def test_answers_stand_behind_what_they_answer(
+    bench: Bench, tmp_path: Path, repair: str, directions: list[str]
+) -> None:
+    tap = StandIn("raw", kind=Hasty)
+    run(bench, tmp_path / "x.pcapng", tap, capture=CaptureOptions(repair=repair))
+    with etwcap.open(tmp_path / "x.pcapng") as trace:
+        assert [packet.direction for packet in trace] == directions
 
 
 # ---- which tap ----

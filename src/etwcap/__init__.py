@@ -5,6 +5,7 @@
     ...     for packet in trace:
     ...         print(packet.datetime, packet.direction, packet.interface.name, len(packet.data))
     >>> etwcap.convert(["trace.etl"], "trace.pcapng")           # doctest: +SKIP
+    >>> etwcap.capture("live.pcapng")                           # doctest: +SKIP
 
 Names are loaded when they are first used, so that importing etwcap costs nothing.
 """
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from etwcap.packets import EventTable, Interface, Mark, PacketTable
+    from etwcap.pipeline.capture import CaptureOptions
     from etwcap.pipeline.convert import ConvertOptions, Outcome, convert
     from etwcap.pipeline.trace import Event, Packet, Trace
     from etwcap.pipeline.trace import Trace as open  # noqa: N813 - etwcap.open, as gzip.open
+    from etwcap.taps.capturing import LiveOptions, capture, capture_live
 
 _HOMES = {
     "etwcap.errors": (
@@ -48,18 +51,22 @@ _HOMES = {
         "UsageError",
     ),
     "etwcap.packets": ("EventTable", "Interface", "Mark", "PacketTable"),
+    "etwcap.pipeline.capture": ("CaptureOptions",),
     "etwcap.pipeline.convert": ("ConvertOptions", "Outcome", "convert"),
     "etwcap.pipeline.trace": ("Event", "Packet", "Trace"),
+    "etwcap.taps.capturing": ("LiveOptions", "capture", "capture_live"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names} | {"open": "etwcap.pipeline.trace"}
 
 __all__ = [
+    "CaptureOptions",
     "ConvertOptions",
     "EtwcapError",
     "Event",
     "EventTable",
     "InputError",
     "Interface",
+    "LiveOptions",
     "Mark",
     "MixedLinkTypesError",
     "NativeCoreError",
@@ -74,6 +81,8 @@ __all__ = [
     "Trace",
     "UsageError",
     "__version__",
+    "capture",
+    "capture_live",
     "convert",
     "open",
 ]

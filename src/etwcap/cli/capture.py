@@ -92,7 +92,6 @@ NOT_HERE = "capturing needs Windows; here these work: etwcap info, convert, synt
     is_flag=True,
     help="Tap raw: add no rule to the Windows firewall; what it stops on the way in is then not seen.",
 )
-@click.option("--yes", is_flag=True, help="Go on where a question would be asked.")
 @click.option("-n", "numeric", is_flag=True, help="Lines: ports as numbers.")
 @click.option("-v", "--verbose", is_flag=True, help="Lines: more of the headers.")
 @click.option("--receipt", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was done as JSON.")
@@ -118,7 +117,6 @@ def command(
     evidence: tuple[str, ...],
     raw_recording: bool,
     no_firewall_rule: bool,
-    yes: bool,
     numeric: bool,
     verbose: bool,
     receipt: str | None,
@@ -146,7 +144,6 @@ def command(
         interfaces=interfaces,
         raw_recording=raw_recording,
         firewall_rule=not no_firewall_rule,
-        unattended=yes,
         capture=CaptureOptions(
             repair=repair,
             filter=" ".join(words) if words else expression,

@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
 from etwcap.native.loader import library
 from etwcap.packets import Chunk, Context
 from etwcap.packets.words import plural
-from etwcap.pipeline.capture import CaptureOptions, CountingSink, LiveSink, Progress, capture
+from etwcap.pipeline.capture import CaptureOptions, CountingSink, LiveSink, Progress
+from etwcap.pipeline.capture import capture as run_capture
 from etwcap.pipeline.convert import Outcome
 from etwcap.pipeline.protocols import Stage
 from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
@@ -44,8 +45,6 @@ class LiveOptions:
     """raw: the records of the sockets as they are"""
     firewall_rule: bool = True
     """raw: let packets in for this program while it captures"""
-    unattended: bool = False
-    """go on where a question would be asked"""
     capture: CaptureOptions = field(default_factory=CaptureOptions)
 
 
@@ -146,7 +145,15 @@ class Live:
             sink = CountingSink(lambda chunk: show(chunk, context))
         else:
             sink = self._output
-        outcome = capture(self._source, context, sink, self._options.capture, watch=watch, keep_note=self._note_files())
+        outcome = run_capture(
+            self._source,
+            context,
+            sink,
+            self._options.capture,
+            stages=self._stages(),
+            watch=watch,
+            keep_note=self._note_files(),
+        )
         self._account()
         return outcome
 
@@ -234,6 +241,22 @@ class Live:
         return note
 
 
+def capture(
+    output: str | os.PathLike[str] | Callable[[Chunk, Context], None],
+    options: LiveOptions | None = None,
+    *,
+    watch: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Capture on this Windows machine until one of the options ends it; for a capture that is ended from elsewhere, see
+    :func:`capture_live`.
+
+    ``output`` is a file, "-" (standard output), or a function that is given each chunk. Raises an EtwcapError:
+    NotHereError off Windows, RightsError, UsageError, OutputError.
+    """
+    with capture_live(output, options) as live:
+        return live.run(watch)
+
+
 def capture_live(
     output: str | os.PathLike[str] | Callable[[Chunk, Context], None],
     options: LiveOptions | None = None,
@@ -260,9 +283,7 @@ def capture_live(
             raise NotHereError("capturing needs Windows", cause=f"this is {sys.platform}")
         machine = this_machine()
     if options.raw_recording and not options.taps:
-        options = LiveOptions(
-            ("raw",), options.interfaces, True, options.firewall_rule, options.unattended, options.capture
-        )
+        options = replace(options, taps=("raw",))
     if taps is None and library() is None:
         raise NotHereError(
             "capturing needs the native core", hint="install a wheel of this platform; ETWCAP_NATIVE=0 must not be set"
