@@ -191,6 +191,13 @@ def test_what_it_received_stands_in_sequence_only_within_one_stamp() -> None:
     assert ordered(late) == unchanged(late)
 
 
+def test_what_it_received_out_of_order_stays_where_its_own_answer_says_so() -> None:
+    pieces = [segment(sent=False, seq=1 + 100 * n, ack=1, size=100) for n in range(3)]
+    packets = [at(-9000, pieces[0]), at(0, pieces[2]), at(0, pieces[1])]
+    packets.append(at(44, segment(sent=True, seq=1, ack=101, options=sack((201, 301)))))
+    assert ordered(packets) == unchanged(packets)
+
+
 def test_a_new_connection_of_the_same_ports_does_not_answer_for_the_old_one() -> None:
     packets = [
         at(0, segment(sent=True, seq=100, ack=0, flags=SYN)),

@@ -259,7 +259,9 @@ static void tie_all(ec_order *order, ec_order_connection *connection, ec_order_r
     }
 }
 
-/* Frees what was put behind a segment that, as the receiver now says, came late indeed. */
+/* Frees what was put behind a segment that, as the receiver now says, came late indeed. Of segments
+ * with one stamp only the machine itself can tell that later, when the newest block that it names (RFC 2018 4) begins with
+ * the one that waits. */
 static void loosen(ec_order *order, const ec_order_connection *connection, const ec_order_row *teller, int64_t window)
 {
     size_t steps = 0;
@@ -270,7 +272,10 @@ static void loosen(ec_order *order, const ec_order_connection *connection, const
         for (uint32_t number = row->edges; number; number = order->edges[number - 1].next) {
             ec_order_edge *edge = order->edges + number - 1;
             ec_order_row *effect = edge->kind == EC_ORDER_SEQUENCE ? ec_order_pending(order, edge->effect) : NULL;
-            if (effect && effect->state == EC_ORDER_WAITS && (teller->time <= row->time || effect->time != row->time)) {
+            if (effect == NULL || effect->state != EC_ORDER_WAITS)
+                continue;
+            const int newest = !(row->fact.side & EC_ORDER_SENT) && teller->fact.sack[0] == effect->fact.seq;
+            if (teller->time <= row->time || effect->time != row->time || newest) {
                 edge->kind = 0;
                 effect->blockers--;
             }

@@ -276,8 +276,10 @@ def _loosen(order: Order, connection: Connection, teller: Row, window: int) -> N
             continue
         for edge in row.edges:
             effect = edge.effect
-            waits = edge.kind == SEQUENCE and not effect.done and not effect.skipped
-            if waits and (teller.time <= row.time or effect.time != row.time):
+            if edge.kind != SEQUENCE or effect.done or effect.skipped:
+                continue
+            newest = not row.fact.side & _SENT and teller.fact.sack[0] == effect.fact.seq
+            if teller.time <= row.time or effect.time != row.time or newest:
                 edge.kind = CANCELLED
                 effect.blockers -= 1
 
