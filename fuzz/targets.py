@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -90,10 +91,20 @@ def _core(folder: Path) -> Path:
     return archive
 
 
+def interpreter() -> str:
+    """A Python that has what etwcap needs: the one that runs, else that of the checkout's environment."""
+    if importlib.util.find_spec("numpy"):
+        return sys.executable
+    local = ROOT / ".venv/bin/python"
+    if local.exists():
+        return str(local)
+    raise BuildError("this Python has no NumPy: make .venv as README.md says under Test, or name targets of the core only")
+
+
 def build(target: str, folder: Path, archive: Path | None = None) -> list[str]:
     """The command that runs a target, built in a folder where its sources are new. Raises BuildError."""
     if target in PYTHON_TARGETS:
-        return [sys.executable, str(PYTHON_TARGETS[target])]
+        return [interpreter(), str(PYTHON_TARGETS[target])]
     program = folder / f"{target}-{state_of(target)}"
     if not program.exists():
         archive = archive or _core(folder)

@@ -163,7 +163,8 @@ static void radius(const talk *t, const uint8_t *p, size_t n)
 static void tftp(const talk *t, const uint8_t *p, size_t n)
 {
     const unsigned kind = p[1], block = kind == 6 ? 0 : ec_be16(p + 2);
-    const uint8_t before[2] = {(uint8_t)((block - 1) >> 8), (uint8_t)(block - 1)};
+    const unsigned last = block ? block - 1 : 0xFFFF;
+    const uint8_t before[2] = {(uint8_t)(last >> 8), (uint8_t)last};
     if ((kind == 3 && block == 1) || kind == 6 || (kind == 4 && n == 4 && block == 0))
         t->fact->answer = key_of(t->d, TFTP_OPEN, 1, ASKER_ONLY, p, 0);
     if (kind == 3) {
