@@ -98,7 +98,9 @@ def interpreter() -> str:
     local = ROOT / ".venv/bin/python"
     if local.exists():
         return str(local)
-    raise BuildError("this Python has no NumPy: make .venv as README.md says under Test, or name targets of the core only")
+    raise BuildError(
+        "this Python has no NumPy: make .venv as README.md says under Test, or name targets of the core only"
+    )
 
 
 def build(target: str, folder: Path, archive: Path | None = None) -> list[str]:
