@@ -274,6 +274,25 @@ def test_a_zeroed_buffer_costs_that_buffer_only(tmp_path: Path, compressed: bool
 
 
 @pytest.mark.parametrize("compressed", [False, True])
+def test_the_size_of_the_last_buffer_may_be_too_small(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
+    with EtlWriter(path, kind) as trace:
+        for number in range(100):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    image = bytearray(path.read_bytes())
+    last = whole.table.buffers[-1]
+    at, size = int(last["offset"]), int(last["size"])
+    for wrong in (size - 1, size - 60):
+        image[at : at + 4] = struct.pack("<I", wrong)
+        path.write_bytes(image)
+        found = both(path)
+        assert found.data == whole.data
+        assert len(found.facts.damage) == 1
+
+
+@pytest.mark.parametrize("compressed", [False, True])
 def test_a_buffer_that_is_there_twice_is_read_once(tmp_path: Path, compressed: bool) -> None:
     path = tmp_path / "trace.etl"
     kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)

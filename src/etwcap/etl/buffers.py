@@ -132,6 +132,9 @@ class _Walk:
         left = self.file_size - reached
         if left > 0:
             self._damage(reached, f"{left} bytes that are too few for a buffer", left)
+            before = self._uncertain()
+            if before is not None:
+                before["size"] = self.file_size - int(before["offset"])  # they may be the end of its stream
             return
         rows = self.parts[-1]
         if not len(rows):
