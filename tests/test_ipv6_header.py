@@ -312,6 +312,16 @@ def test_own_addresses_receive() -> None:
     assert (recording.header(0)[24:], int(evidence[0]) >> 16) == (b, To.CONTEXT_SUM)
 
 
+def test_machine_talks_to_itself_without_checksums() -> None:
+    others = b"".join(address(f"fe80::77:{i:x}") for i in range(1, 40))
+    knowledge = Knowledge()
+    knowledge.add(np.frombuffer(near, np.uint8).reshape(1, 16), Role.OWN)
+    knowledge.add(np.frombuffer(others, np.uint8).reshape(-1, 16), Role.LISTED)
+    recording = Recording([Received(near, tcp(near, near, (5000, 80), flags=2, acknowledged=0, offload="left"))])
+    recording.run(knowledge, Mode.WRITE | Mode.INFER)
+    assert (recording.header(0)[6], recording.header(0)[24:]) == (6, near)
+
+
 def test_layout_constants_of_the_core_are_those_of_the_record() -> None:
     names = ("family", "present", "hop_limit", "traffic_class", "source", "destination")
     assert [RAW_RECORD.fields[name][1] for name in names] == [5, 6, 24, 25, 32, 48]  # type: ignore[index]

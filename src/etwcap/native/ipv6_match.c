@@ -22,7 +22,7 @@ static int suits(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol
 {
     const uint8_t *to = s->address + (size_t)index * 16;
     const uint32_t role = s->role[index];
-    const int kind = ipv6_kind(to);
+    const int kind = ipv6_kind(to), self = memcmp(to, x->source, 16) == 0;
     uint64_t value;
     int bits = 0;
     if ((kind == ADDRESS_LOOPBACK) != (x->source_kind == ADDRESS_LOOPBACK))
@@ -38,12 +38,12 @@ static int suits(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol
             bits += kind == ADDRESS_LINK ? 2 : -3;
         else
             bits += kind == ADDRESS_LINK ? -4 : 2;
-        if (x->source_kind != ADDRESS_LOOPBACK && memcmp(to, x->source, 16) == 0)
-            bits -= 5;
+        if (self && kind != ADDRESS_LOOPBACK && !(role & EC_ROLE_OWN))
+            bits -= 3; /* machines talk to themselves, but few of others' packets to themselves are seen */
     }
     if (x->own_known) {
         if (x->source_role & EC_ROLE_OWN)
-            bits -= (role & EC_ROLE_OWN) ? 2 : 0;
+            bits -= (role & EC_ROLE_OWN) && !self ? 2 : 0;
         else
             bits += (role & EC_ROLE_OWN) ? 4 : (role & EC_ROLE_JOINED) ? 3 : kind == ADDRESS_GROUP ? 0 : -2;
     }

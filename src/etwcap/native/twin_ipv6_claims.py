@@ -80,11 +80,11 @@ def _suits(s: State, x: Packet, protocol: int, index: int) -> int:
             bits += 2 if kind == LINK else -3
         else:
             bits += -4 if kind == LINK else 2
-        if x.source_kind != LOOPBACK and to == x.source:
-            bits -= 5
+        if to == x.source and kind != LOOPBACK and not role & OWN:
+            bits -= 3  # machines talk to themselves, but few of others' packets to themselves are seen
     if x.own_known:
         if x.source_role & OWN:
-            bits -= 2 if role & OWN else 0
+            bits -= 2 if role & OWN and to != x.source else 0
         else:
             bits += 4 if role & OWN else 3 if role & JOINED else 0 if kind == GROUP else -2
     return bits + 5 if ("pair", x.source, to) in s.learnt else bits
