@@ -100,6 +100,13 @@ static int serves_groups(const ec_ipv6_state *s, uint32_t port)
     return 0;
 }
 
+/* Whether ports alone tell a flow: an echo's identifier and two equal ports serve several destinations, and a whole
+ * packet whose checksum does not agree with the flow's destination rather went to another one. */
+static int ports_tell(const ipv6_packet *x, uint32_t protocol, int64_t ports)
+{
+    return !x->whole || protocol == 6 || (protocol != 58 && ports >> 16 != (ports & 0xFFFF));
+}
+
 static int by_kind(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
     const uint8_t *p = x->p;
@@ -179,7 +186,7 @@ static int by_piece(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
     uint64_t value;
     if (sent_to(s, c, one_voted(s, map_key(KEY_JOINED, 0, x->source_hash, id), x, 1), EC_TO_JOINED))
         return 1;
-    if (map_get(s, map_key(KEY_PIECE, 0, x->source_hash, id), &value) && (value >> 40 & 1))
+    if (x->p[0] != 58 && map_get(s, map_key(KEY_PIECE, 0, x->source_hash, id), &value) && (value >> 40 & 1))
         return sent_to(s, c, peer_of(s, x, x->p[0], (int64_t)(value & 0xFFFFFFFFu), 2), EC_TO_FLOW);
     return 0;
 }
@@ -266,7 +273,8 @@ static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_clai
         return;
     if (c->where == EC_TO_SEVERAL)
         return;
-    if (c->ports != 0 && sent_to(s, c, peer_of(s, x, c->protocol, c->ports, x->whole ? 2 : 1), EC_TO_FLOW))
+    if (c->ports != 0 && ports_tell(x, c->protocol, c->ports) &&
+        sent_to(s, c, peer_of(s, x, c->protocol, c->ports, x->whole ? 2 : 1), EC_TO_FLOW))
         return;
     if (by_kind(s, x, c) || by_answer(s, x, c))
         return;

@@ -83,6 +83,12 @@ def _serves_groups(s: State, p: bytes) -> bool:
     return be16(p, 0) in s.ports or be16(p, 2) in s.ports
 
 
+def _ports_tell(x: Packet, protocol: int, ports: int) -> bool:
+    """Whether ports alone tell a flow: an echo's identifier and two equal ports serve several destinations, and a whole
+    packet whose checksum does not agree with the flow's destination rather went to another one."""
+    return not x.whole or protocol == 6 or (protocol != 58 and ports >> 16 != ports & 0xFFFF)
+
+
 def _by_kind(s: State, x: Packet, c: Claim) -> bool:
     p = x.p
     if c.protocol == 58 and len(p) >= 8:
@@ -135,7 +141,7 @@ def _by_piece(s: State, x: Packet, c: Claim) -> bool:
     if _sent_to(s, c, _one_voted(s, ("joined", x.source, identification), x, 1), claims.TO_JOINED):
         return True
     ports = s.learnt.get(("piece", x.source, identification), (0, None))[1]
-    return _sent_to(s, c, _peer(s, x, x.p[0], ports, 2), claims.TO_FLOW)
+    return x.p[0] != 58 and _sent_to(s, c, _peer(s, x, x.p[0], ports, 2), claims.TO_FLOW)
 
 
 def _other_party(s: State, x: Packet, protocol: int) -> tuple[int, int]:
@@ -175,7 +181,8 @@ def _by_host(s: State, x: Packet, c: Claim) -> bool:
 def _look_further(s: State, x: Packet, c: Claim) -> None:
     if c.to is not None or (c.protocol == 44 and _by_piece(s, x, c)) or c.where == claims.TO_SEVERAL:
         return
-    if c.ports and _sent_to(s, c, _peer(s, x, c.protocol, c.ports, 2 if x.whole else 1), claims.TO_FLOW):
+    peer = _peer(s, x, c.protocol, c.ports, 2 if x.whole else 1)
+    if c.ports and _ports_tell(x, c.protocol, c.ports) and _sent_to(s, c, peer, claims.TO_FLOW):
         return
     if _by_kind(s, x, c) or _by_answer(s, x, c):
         return
