@@ -13,7 +13,9 @@ from etwcap.errors import EtwcapError, NotHereError
 from etwcap.native.loader import library
 from etwcap.packets import Context, Description, Machine
 from etwcap.pipeline.protocols import Stage
+from etwcap.pipeline.recording import raw_socket_stages
 from etwcap.repair.ipv6_header import Ipv6HeaderStage
+from etwcap.repair.names import IPV6, ORDER, RECORDED_ORDER
 from etwcap.taps.protocol import Condition, LiveTapSource, State, TapOptions
 from etwcap.taps.raw_feeder import RawFeeder
 from etwcap.taps.raw_sockets import SocketKinds
@@ -92,11 +94,15 @@ class RawTap:
         return LiveStaged(records, stages) if stages else records
 
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
-        """Records to packets, and their IPv6 headers; nothing for a recording."""
+        """Records to packets, their IPv6 headers and directions (order is for all taps together); nothing for a
+        recording."""
         if options.raw_recording:
             return []
-        rebuild = Ipv6HeaderStage(context, infer="ipv6" in options.repairs, comments=options.comments)
-        return [RecordsToPackets(context, description), rebuild]
+        header = Ipv6HeaderStage(context, infer=IPV6 in options.repairs, comments=options.comments)
+        return [
+            RecordsToPackets(context, description),
+            *raw_socket_stages(context, options.repairs - {ORDER, RECORDED_ORDER}, header),
+        ]
 
     def _windows(self, version: WindowsVersion) -> Condition:
         if (version.major, version.minor) < WINDOWS_7:
