@@ -274,6 +274,35 @@ def test_a_zeroed_buffer_costs_that_buffer_only(tmp_path: Path, compressed: bool
 
 
 @pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("shift", [0, 2, 7])
+def test_a_captured_transfer_of_a_trace_is_not_taken_for_the_trace(
+    tmp_path: Path, compressed: bool, shift: int
+) -> None:
+    path, inner = tmp_path / "trace.etl", tmp_path / "inner.etl"
+    kind = LogfileSettings(buffer_size=0x4000, compressed=compressed, relogged=compressed)
+    small = LogfileSettings(buffer_size=1024)
+    with EtlWriter(inner, small) as trace:
+        for number in range(40):
+            trace.add(0, event(small.raw0 + number, 77, bytes(40)))
+    sent = inner.read_bytes()
+    with EtlWriter(path, kind) as trace:
+        for number in range(40):  # the same clock, the same provider, the same times
+            trace.add(0, event(kind.raw0 + number, number % 40, bytes(shift) + sent[number * 200 :][:4000]))
+    whole = both(path)
+    image = path.read_bytes()
+    third = int(whole.table.buffers["offset"][3])
+    victims = [row for row in whole.records if row["buffer"] == 3]
+    broken = [(third, bytes(layout.BUFFER_HEADER_SIZE)), (third, b"\xff" * 4)]
+    if not compressed:
+        broken += [(third + int(row["position"]), bytes(2)) for row in victims]
+    for at, new in broken:
+        path.write_bytes(image[:at] + new + image[at + len(new) :])
+        found = both(path)
+        assert 77 not in found.records["process"].tolist()
+        assert len(found.data) >= len(whole.data) - 1
+
+
+@pytest.mark.parametrize("compressed", [False, True])
 def test_the_size_of_the_last_buffer_may_be_too_small(tmp_path: Path, compressed: bool) -> None:
     path = tmp_path / "trace.etl"
     kind = LogfileSettings(buffer_size=2048, compressed=compressed, relogged=compressed)
