@@ -20,6 +20,7 @@ from etwcap.packets import Chunk, Context, Description, Interface
 from etwcap.packets.addresses import AddressKind
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.pipeline.capture import capture
+from etwcap.pipeline.protocols import Stage
 from etwcap.providers.rawsocket_build import record_heads
 from etwcap.providers.rawsocket_layout import ADDRESS_ROW, LINK_TYPE, RAW_RECORD, Kind, Present
 from etwcap.sources.opening import open_source
@@ -270,6 +271,9 @@ class StandInTap:
         if isinstance(self.source, Exception):
             raise self.source
         return self.source
+
+    def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
+        return []
 
 
 def two_taps(context: Context) -> tuple[list[StandIn], dict[str, StandInTap]]:
