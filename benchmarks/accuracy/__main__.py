@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.accuracy import headers, order
+from benchmarks.accuracy.document import document, load
 from benchmarks.accuracy.report import Results, as_dict, failures, goals, page
 
 SUFFIXES = (".pcap", ".pcapng", ".cap")
@@ -29,7 +30,6 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
         "--captures",
         type=Path,
         action="append",
-        required=True,
         metavar="FOLDER",
         help="a folder of captures, one folder for each origin in it; repeatable",
     )
@@ -54,6 +54,15 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all counts there")
+    parser.add_argument("--document", type=Path, metavar="FILE", help="write the page of the documentation there")
+    parser.add_argument(
+        "--from",
+        dest="kept",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="tell what was kept there by --json, instead of measuring; repeatable",
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page there too")
     parser.add_argument(
         "--failures", type=Path, metavar="FILE", help="write the packets that came back otherwise there, by cause"
@@ -80,21 +89,18 @@ def header_score(job: tuple[str, Path, str]) -> headers.HeaderScore | None:
         return headers.score(capture, origin, manner, Path(folder))
 
 
-def order_score(job: tuple[str, Path, int]) -> order.OrderScore | None:
+def order_score(job: tuple[str, Path, int]) -> order.OrderScore:
     """One capture with one seed, in a process of the pool."""
     origin, capture, seed = job
     with tempfile.TemporaryDirectory(prefix="etwcap-accuracy-") as folder:
         return order.score(capture, origin, seed, Path(folder))
 
 
-def main(words: list[str] | None = None) -> int:
-    """Measure and tell; the exit code."""
-    arguments = _arguments(words)
-    captures = captures_in(arguments.captures, arguments.origin)
+def measured(arguments: argparse.Namespace, command: str) -> Results | None:
+    """Measure what is asked for; None: there are no captures."""
+    captures = captures_in(arguments.captures or [], arguments.origin)
     if not captures:
-        print("no captures there", file=sys.stderr)
-        return 2
-    command = "python -m benchmarks.accuracy " + " ".join(words if words is not None else sys.argv[1:])
+        return None
     results = Results(command, datetime.datetime.now(datetime.timezone.utc).date().isoformat())
     with ProcessPoolExecutor(arguments.jobs) as pool:
         if arguments.part != "order":
@@ -102,11 +108,23 @@ def main(words: list[str] | None = None) -> int:
             results.headers = [each for each in pool.map(header_score, jobs, chunksize=4) if each is not None]
         if arguments.part != "headers":
             seeded = [(*each, seed) for each in captures for seed in arguments.seed or order.SEEDS]
-            results.order = [each for each in pool.map(order_score, seeded, chunksize=2) if each is not None]
+            results.order = list(pool.map(order_score, seeded, chunksize=2))
+    return results
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure and tell; the exit code."""
+    arguments = _arguments(words)
+    command = "python -m benchmarks.accuracy " + " ".join(words if words is not None else sys.argv[1:])
+    results = load(arguments.kept) if arguments.kept else measured(arguments, command)
+    if results is None:
+        print("no captures there", file=sys.stderr)
+        return 2
     text = page(results)
     print(text)
     for path, content in (
         (arguments.markdown, text),
+        (arguments.document, document(results)),
         (arguments.failures, failures(results)),
         (arguments.json, json.dumps(as_dict(results), indent=1)),
     ):

@@ -15,6 +15,8 @@ GOALS = {
     "destination wrong, all addresses known, no PKTINFO": ("all", "destination_wrong", 0.001),
     "protocol right, with PKTINFO": ("pktinfo", "protocol_right", 0.993),
 }
+MADE = "made-"
+"""What the names of origins begin with whose packets no network stack sent."""
 AT_MOST = ("destination_wrong",)
 ADDED_FLAGS_GONE = 0.99
 MANNER_TITLES = {
@@ -170,6 +172,11 @@ def header_tables(scores: Sequence[HeaderScore]) -> str:
     by_origin += [
         (name, captures[name], f"{counts.packets:,}", *shares(counts)) for name, counts in sorted(origins.items())
     ]
+    for title, chosen in (("all that was captured", False), ("all that was made", True)):
+        some = [score for score in scores if score.origin.startswith(MADE) == chosen]
+        if some:
+            counts = total(some)
+            by_origin.append((title, len(some), f"{counts.packets:,}", *shares(counts)))
     return table(rows) + "\n\n" + table(by_origin)
 
 

@@ -23,7 +23,6 @@ SCORING = {
     "tcpflow": "test captures of tcpflow (Debian's source package)",
     "pypacker": "test captures of pypacker (PyPI)",
     "bittwist": "test captures of bittwist (Debian's source package)",
-    "dpkt": "examples of dpkt (Debian's source package)",
     "gopacket": "test captures of gopacket (Debian's source package)",
     "made-mixtures": "made by scapy: all protocols mixed, up to 400 hosts, half of them with offload",
     "kernel-datagrams": "Linux: UDP with and without offload and checksum, large sends, fragments, UDP-Lite",

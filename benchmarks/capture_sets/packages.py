@@ -25,7 +25,6 @@ DEBIAN = {
     "dnscap": "dnscap",
     "tcpflow": "tcpflow",
     "bittwist": "bittwist",
-    "dpkt": "python-dpkt",
     "gopacket": "golang-github-gopacket-gopacket",
 }
 """origin: source package"""
