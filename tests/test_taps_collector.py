@@ -107,7 +107,7 @@ class Records:
             rows = PacketTable(1, time=np.array([time]), offset=np.array([8]), captured=np.array([self.size]))
             rows["original"] = rows["captured"]
             rows["interface"] = np.array([self.number])
-            yield Chunk(np.full(self.size + 8, self.given, np.uint8), rows, EventTable(0), time)
+            yield Chunk(np.full(self.size + 8, self.given & 255, np.uint8), rows, EventTable(0), time)
         if self.error is not None:
             raise self.error
         yield Chunk(np.zeros(1, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME)
