@@ -474,7 +474,7 @@ static void learn_piece(ec_ipv6_state *s, const ipv6_packet *x, uint32_t mode)
         map_put(s, joining, (uint64_t)0xFFFFF << 16);
         return;
     }
-    map_put(s, joining, (uint64_t)sum | (uint64_t)bytes << 16 | (uint64_t)total << 36 | (uint64_t)protocol << 56);
+    map_put(s, joining, (uint64_t)sum | (uint64_t)bytes << 16 | (uint64_t)total * (UINT64_C(1) << 36) | (uint64_t)protocol << 56);
 }
 
 static void learn(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c, uint32_t mode)
