@@ -302,6 +302,24 @@ def test_a_captured_transfer_of_a_trace_is_not_taken_for_the_trace(
         assert len(found.data) >= len(whole.data) - 1
 
 
+def test_a_size_that_leads_past_the_end_of_the_file_hides_no_buffer(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=2048, compressed=True, relogged=True)
+    with EtlWriter(path, kind) as trace:
+        for number in range(200):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 40)))
+    whole = both(path)
+    image = bytearray(path.read_bytes())
+    for number in (0, 3):
+        broken = bytearray(image)
+        offset = int(whole.table.buffers["offset"][number])
+        broken[offset + 2] |= 0x10  # BufferSize a million bytes larger
+        path.write_bytes(broken)
+        found = both(path)
+        assert found.data == whole.data
+        assert [damage.offset for damage in found.facts.damage] == [offset]
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_the_size_of_the_last_buffer_may_be_too_small(tmp_path: Path, compressed: bool) -> None:
     path = tmp_path / "trace.etl"

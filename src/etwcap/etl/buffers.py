@@ -118,6 +118,10 @@ class _Walk:
             rows, reached, stopped = scan(self.descriptor, offset, self.file_size, *limits)
             self.parts.append(rows)
             if not stopped:
+                inside = self._inside_last()
+                if inside is not None:
+                    offset = inside
+                    continue
                 self._end(reached)
                 break
             resumed += 1
@@ -126,6 +130,23 @@ class _Walk:
                 break
             offset = self._around(reached)
         return np.concatenate([*self.parts, np.empty(0, BUFFER)])
+
+    def _inside_last(self) -> int | None:
+        """Where another buffer begins inside the last one, whose size leads past the end of the file."""
+        before = self._uncertain()
+        if before is None:
+            return None
+        offset = int(before["offset"])
+        told = header_at(self.descriptor, offset)
+        if told is None or offset + told[3] <= self.file_size:
+            return None
+        first = offset + layout.BUFFER_HEADER_SIZE + 1
+        found = find_header(self.descriptor, first, self.file_size, self.file_size, *self.sizes[:2])
+        if found is not None:
+            what = f"the size of this buffer, {told[3]:,} bytes, leads past the next one at offset {found}"
+            self._damage(offset, what, 0)
+            before["size"] = found - offset
+        return found
 
     def _end(self, reached: int) -> None:
         """The file ends at ``reached``, or so soon after that no buffer fits; is its last buffer whole?"""
