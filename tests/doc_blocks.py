@@ -96,7 +96,7 @@ def prepare(folder: Path) -> dict[str, str]:
         convert = [shim, "convert", "-q", "trace.etl", "-w", name, *more]
         subprocess.run(convert, cwd=room, env=environment, check=True, timeout=60)
     shutil.copy(room / "capture.pcapng", room / "web.pcapng")
-    record = [shim, "synth", "-q", "web.pcapng", "-w", "raw.pcapng", "--as", "raw"]
+    record: list[str | Path] = [shim, "synth", "-q", "web.pcapng", "-w", "raw.pcapng", "--as", "raw"]
     subprocess.run(record, cwd=room, env=environment, check=True, timeout=60)
     shutil.copytree(ROOT / "examples", room / "examples")
     return environment
