@@ -46,6 +46,22 @@ def test_traces_beyond_4_gib_are_read_to_their_last_packet(tmp_path: Path, backe
     assert times[-1] == written.packets[-1].time
 
 
+def test_a_trace_of_more_buffers_than_its_size_allows_cannot_take_the_memory(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ndiscap_trace(tmp_path / "a.etl", count=2_000, settings=LogfileSettings(buffer_size=4096))
+    monkeypatch.setattr("etwcap.etl.buffers.MOST_BUFFERS", 10)
+    monkeypatch.setattr("etwcap.etl.buffers.SMALLEST_BUFFER", 1 << 40)
+    done = run("convert", tmp_path / "a.etl", "-w", tmp_path / "b.pcapng")
+    assert done.returncode == 4
+    length = (tmp_path / "a.etl").stat().st_size
+    said = f"at byte {10 * 4096:,}: more buffers than a trace of this size can have; the rest is left"
+    assert said in done.stderr
+    assert length > 20 * 4096
+    with etwcap.open(tmp_path / "b.pcapng") as trace:
+        assert 100 < len(list(trace)) < 2_000
+
+
 def pcapng(*blocks: bytes) -> bytes:
     return section("<") + b"".join(blocks)
 
@@ -92,7 +108,7 @@ def test_a_block_that_nobody_knows_may_be_as_long_as_a_packet(tmp_path: Path, ba
 
 
 def test_the_page_states_the_limits_of_the_code() -> None:
-    from etwcap.etl.buffers import MAXIMUM_CHAINS
+    from etwcap.etl.buffers import MAXIMUM_CHAINS, MOST_BUFFERS, SMALLEST_BUFFER
     from etwcap.providers.base import MOST_INTERFACES
     from etwcap.providers.fragments import LONGEST
     from etwcap.sinks.pcap import SNAP_LENGTH
@@ -100,5 +116,15 @@ def test_the_page_states_the_limits_of_the_code() -> None:
     from etwcap.sources.capfile_window import LIMIT
 
     page = (Path(__file__).parents[1] / "docs/limits.md").read_text("utf-8")
-    for number in (MAXIMUM_CHAINS, MOST_INTERFACES, LONGEST, SNAP_LENGTH, MOST_IN_A_SECTION, LIMIT >> 20):
+    numbers = (
+        MAXIMUM_CHAINS,
+        MOST_BUFFERS,
+        SMALLEST_BUFFER,
+        MOST_INTERFACES,
+        LONGEST,
+        SNAP_LENGTH,
+        MOST_IN_A_SECTION,
+        LIMIT >> 20,
+    )
+    for number in numbers:
         assert f"{number:,}" in page, number

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from etwcap.etl import layout
 from etwcap.etl.logfile import LogfileHeader
+from etwcap.etl.records import pick
 from etwcap.etl.salvage import Sizes, header_at, salvage, sizes_of
 from etwcap.native.etl import BUFFER, find_header, scan
 from etwcap.native.twin_etl import LARGEST, plausible, read_at
@@ -23,6 +24,11 @@ from etwcap.packets import Damage, Description
 MAXIMUM_CHAINS = 2048
 """ETW numbers processors with 11 bits. More in a file are damage; what they hold is still read, folded onto these
 chains."""
+
+MOST_BUFFERS = 1 << 19
+"""Buffers of a file that are believed in any case; beyond them one for each 4 KiB of the file, the smallest that ETW
+makes. The table of buffers is the only thing that grows with a file: a hostile one must not take the memory."""
+SMALLEST_BUFFER = 4096
 
 MOST_BREAKS = 1 << 16
 """Broken buffer headers in a file after which the rest is given up."""
@@ -64,7 +70,7 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
     compressed = (rows["flags"] & layout.BUFFER_FLAG_COMPRESSED) != 0
     count = len(rows)
     xpress = header.compression in (layout.COMPRESSION_FORMAT_NONE, layout.COMPRESSION_FORMAT_XPRESS)
-    if not xpress and compressed.any() and _unpacks(descriptor, rows[compressed][0], walk.sizes):
+    if not xpress and compressed.any() and _unpacks(descriptor, rows[int(np.argmax(compressed))], walk.sizes):
         what = f"the header names compression format {header.compression}, the buffers are compressed by Xpress"
         facts.add_damage(Damage(file, 0x2C, what))
         xpress = True
@@ -79,7 +85,7 @@ def read_buffers(descriptor: int, file_size: int, header: LogfileHeader, file: s
                     int(row["size"]),
                 )
             )
-        rows, data = rows[~compressed], data[~compressed]
+        rows, data = pick(rows, ~compressed), data[~compressed]
     if data.any():
         complete = bool((rows["flags"][data] & layout.BUFFER_FLAG_FLUSH_MARKER).any())
     else:
@@ -114,9 +120,15 @@ class _Walk:
         """All buffers, in the order of the file."""
         limits = self.sizes.max_filled, self.sizes.plain
         offset, resumed = 0, 0
+        left = MOST_BUFFERS + self.file_size // SMALLEST_BUFFER
         while offset < self.file_size:
-            rows, reached, stopped = scan(self.descriptor, offset, self.file_size, *limits)
+            rows, reached, stopped = scan(self.descriptor, offset, self.file_size, *limits, left)
             self.parts.append(rows)
+            left -= len(rows)
+            if left <= 0 and reached < self.file_size:
+                what = "more buffers than a trace of this size can have; the rest is left"
+                self._damage(reached, what, self.file_size - reached)
+                break
             if not stopped:
                 inside = self._inside_last()
                 if inside is not None:
@@ -129,7 +141,9 @@ class _Walk:
                 self._damage(reached, "too many broken buffer headers; the rest is left", self.file_size - reached)
                 break
             offset = self._around(reached)
-        return np.concatenate([*self.parts, np.empty(0, BUFFER)])
+        parts = [part for part in self.parts if len(part)]
+        self.parts = []
+        return parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, BUFFER)])
 
     def _inside_last(self) -> int | None:
         """Where another buffer begins inside the last one, whose size leads past the end of the file."""
@@ -235,16 +249,19 @@ def _without_copies(descriptor: int, rows: NDArray[Any], file: str, facts: Descr
     if len(rows) < 2:
         return rows
     names = ("sequence", "timestamp", "size", "filled", "processor", "flags")
-    keys = np.array([rows[name].astype(np.int64) for name in names]).T
-    order = np.lexsort(keys.T)
-    same = np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1))
-    for pair in same.tolist():
+    key = np.zeros(len(rows), np.uint64)
+    for name in names:  # equal rows have equal keys; whether rows of equal keys are equal is looked at below
+        key = (key ^ rows[name].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    for pair in np.flatnonzero(key[1:] == key[:-1]).tolist():
         first, second = int(order[pair]), int(order[pair + 1])
-        if _same_bytes(descriptor, rows[first], rows[second]):
+        alike = all(rows[name][first] == rows[name][second] for name in names)
+        if alike and _same_bytes(descriptor, rows[first], rows[second]):
             kept[second] = False
             what = f"the same buffer as at offset {int(rows['offset'][first])}, once more; it was left out"
             facts.add_damage(Damage(file, int(rows["offset"][second]), what, 0))
-    return rows[kept]
+    return rows if kept.all() else pick(rows, kept)
 
 
 def _same_bytes(descriptor: int, one: Any, other: Any) -> bool:
@@ -291,7 +308,7 @@ def _chains(rows: NDArray[Any], complete: bool, salvaged: NDArray[np.bool_]) -> 
     known, chain = np.unique(processors, return_inverse=True)
     rows["chain"] = chain % MAXIMUM_CHAINS
     order = np.lexsort((rows["offset"], rows["sequence"], rows["chain"]))
-    rows = rows[order]
+    rows = pick(rows, order)
     count = min(len(known), MAXIMUM_CHAINS)
     starts = np.searchsorted(rows["chain"], np.arange(count + 1)).astype(np.uint32)
     return BufferTable(rows, starts, complete)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,31 +85,37 @@ def os_handle(descriptor: int) -> int:
     return descriptor
 
 
+MOST_ROWS: Final = 1 << 62
+"""no limit"""
+
+
 def scan(
-    descriptor: int, offset: int, file_size: int, max_filled: int, plain_size: int
+    descriptor: int, offset: int, file_size: int, max_filled: int, plain_size: int, most: int = MOST_ROWS
 ) -> tuple[NDArray[Any], int, bool]:
-    """Buffer headers from ``offset`` on, as rows of BUFFER.
+    """Buffer headers from ``offset`` on, as rows of BUFFER, ``most`` of them at most.
 
     Returns (rows, offset reached, whether an implausible or unreadable header stopped the walk). A last buffer that
     the file's end cuts has its size cut too. ``max_filled`` and ``plain_size`` (0 = not known) bound what is plausible.
     """
     core = library()
     if core is None:
-        return twin_etl.scan(descriptor, offset, file_size, max_filled, plain_size)
+        return twin_etl.scan(descriptor, offset, file_size, max_filled, plain_size, most)
     call = function(
         core, "ec_etl_scan", ctypes.c_int64, ctypes.c_ssize_t, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint32,
         ctypes.c_uint32, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p,
     )  # fmt: skip
-    parts = []
+    parts: list[NDArray[Any]] = []
     stopped, reason = ctypes.c_int64(offset), ctypes.c_int32(1)
-    while reason.value == 1:
-        part = np.empty(_SCAN_ROWS, BUFFER)
+    while reason.value == 1 and most > 0:
+        part = np.empty(min(_SCAN_ROWS, most), BUFFER)
         rows = call(
             os_handle(descriptor), stopped.value, file_size, max_filled, plain_size, pointer(part), len(part),
             ctypes.addressof(stopped), ctypes.addressof(reason),
         )  # fmt: skip
         parts.append(part[:rows].copy() if rows < len(part) else part)
-    return np.concatenate(parts), stopped.value, reason.value in (2, 3)
+        most -= rows
+    joined = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, BUFFER)])
+    return joined, stopped.value, reason.value in (2, 3)
 
 
 def find_header(descriptor: int, start: int, end: int, file_size: int, max_filled: int, plain_size: int) -> int | None:

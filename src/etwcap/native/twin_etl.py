@@ -123,11 +123,11 @@ def plausible(row: tuple[int, ...], max_filled: int, plain_size: int) -> bool:
 
 
 def scan(
-    descriptor: int, offset: int, file_size: int, max_filled: int, plain_size: int
+    descriptor: int, offset: int, file_size: int, max_filled: int, plain_size: int, most: int
 ) -> tuple[NDArray[Any], int, bool]:
     """Twin of :func:`etwcap.native.etl.scan`."""
     rows: list[tuple[int, ...]] = []
-    while file_size - offset >= HEADER:
+    while file_size - offset >= HEADER and len(rows) < most:
         header = read_at(descriptor, HEADER, offset)
         row = read_header(header, offset) if len(header) == HEADER else None
         if row is None or not plausible(row, max_filled, plain_size):
