@@ -1,28 +1,15 @@
 #include "order_facts.h"
+#include "order_layers.h"
 
-/* LINKTYPE_ values, https://www.tcpdump.org/linktypes.html */
-enum { NULL_LINK = 0, ETHERNET = 1, RAW_IP = 101, LOOP = 108, LINUX_SLL = 113, IPV4_LINK = 228, IPV6_LINK = 229,
-       LINUX_SLL2 = 276 };
-enum { IPV4 = 0x0800, ARP = 0x0806, IPV6 = 0x86DD };
-enum { ICMP = 1, TCP = 6, UDP = 17, ROUTING = 43, FRAGMENT = 44, AH = 51, ICMP6 = 58, DESTINATION = 60, MOBILITY = 135,
-       HIP = 139, SHIM6 = 140 };
+enum { ICMP = 1, TCP = 6, UDP = 17, ICMP6 = 58 };
 enum { FIN = 1, SYN = 2 };
+enum { DEEPEST = 4 }; /* tunnels in tunnels */
 /* Seeds: what is hashed. */
 enum { OWN_SEED = 1, TCP_SEED, QUOTE_SEED, ECHO_SEED, ARP_SEED, NEIGHBOR_SEED };
 
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
 
-/* A packet under way, from the IP header on. */
-typedef struct {
-    const uint8_t *p; /* the message behind all IP headers */
-    size_t n;         /* bytes captured of it */
-    size_t size;      /* bytes it has */
-    const uint8_t *source, *target;
-    size_t width;
-    unsigned protocol;
-    unsigned ident;
-    int part; /* a fragment that is not the first one */
-} message;
+typedef ec_order_message message;
 
 static uint32_t be32(const uint8_t *p) { return (uint32_t)ec_be16(p) << 16 | ec_be16(p + 2); }
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -80,17 +67,25 @@ static int is_many(const uint8_t *address, size_t width)
     return width == 16 ? address[0] == 0xFF : address[0] >= 224 || address[3] == 0xFF;
 }
 
-static uint8_t side_of(const uint8_t *source, const uint8_t *target, size_t width, unsigned direction,
-                       const uint64_t *own, size_t slots)
+/* The machine's addresses. */
+typedef struct {
+    const uint64_t *own;
+    size_t slots;
+} machine;
+
+static uint8_t own_side(const uint8_t *source, const uint8_t *target, size_t width, const machine *here)
 {
-    unsigned side = direction & 3;
-    if (slots) {
-        const int from = is_own(source, width, own, slots), to = is_own(target, width, own, slots);
-        side |= (from ? EC_ORDER_SENT : 0U) | (to ? EC_ORDER_RECEIVED : 0U);
-        if (side == 0 && is_many(target, width))
-            side = EC_ORDER_RECEIVED;
-    }
-    return (uint8_t)side;
+    if (here->slots == 0)
+        return 0;
+    return (uint8_t)((is_own(source, width, here->own, here->slots) ? EC_ORDER_SENT : 0U) |
+                     (is_own(target, width, here->own, here->slots) ? EC_ORDER_RECEIVED : 0U));
+}
+
+static uint8_t side_of(const uint8_t *source, const uint8_t *target, size_t width, unsigned direction,
+                       const machine *here)
+{
+    const unsigned side = (direction & 3) | own_side(source, target, width, here);
+    return (uint8_t)(side == 0 && here->slots && is_many(target, width) ? EC_ORDER_RECEIVED : side);
 }
 
 /* RFC 9293 3.1, RFC 2018 3 */
@@ -168,12 +163,17 @@ static uint64_t quoted(const message *m)
     return ec_order_hash(QUOTE_SEED, bytes, sizeof bytes);
 }
 
-static int read_ip(const uint8_t *p, size_t n, size_t original, message *m);
-
 static void read_quotation(const message *m, ec_order_fact *fact)
 {
     message inner;
-    if (m->n < 8 || !read_ip(m->p + 8, m->n - 8, m->n - 8, &inner) || inner.n < 8 || inner.part)
+    if (m->n < 8)
+        return;
+    const ec_order_span quotation = {m->p + 8, m->n - 8, m->n - 8};
+    if (!ec_order_read_ip(&quotation, &inner))
+        return;
+    for (int depth = 0; depth < DEEPEST && ec_order_enter(&inner); depth++) {
+    }
+    if (inner.n < 8 || inner.part)
         return;
     if (inner.protocol == TCP) {
         fact->role = EC_ORDER_TCP_ERROR;
@@ -236,7 +236,7 @@ static void read_icmp6(const message *m, ec_order_fact *fact)
 /* RFC 826, for Ethernet and IPv4 */
 static void read_arp(const uint8_t *p, size_t n, ec_order_fact *fact)
 {
-    if (n < 28 || ec_be16(p + 2) != IPV4 || p[4] != 6 || p[5] != 4 || memcmp(p + 14, p + 24, 4) == 0)
+    if (n < 28 || ec_be16(p + 2) != EC_ORDER_IPV4 || p[4] != 6 || p[5] != 4 || memcmp(p + 14, p + 24, 4) == 0)
         return;
     fact->role = EC_ORDER_TALK;
     if (ec_be16(p + 6) == 1)
@@ -245,83 +245,26 @@ static void read_arp(const uint8_t *p, size_t n, ec_order_fact *fact)
         fact->answer = pair_key(ARP_SEED, p + 24, p + 14, 4, NULL, 0);
 }
 
-static int read_ipv4(const uint8_t *p, size_t n, size_t original, message *m)
-{
-    if (n < 20)
-        return 0;
-    const size_t header = (size_t)(p[0] & 15) * 4;
-    if (header < 20 || header > n)
-        return 0;
-    size_t total = ec_be16(p + 2);
-    if (total == 0) /* left to the network card, which cuts a large packet into several */
-        total = original;
-    if (total < header)
-        return 0;
-    m->p = p + header;
-    m->size = total - header;
-    m->n = least(n - header, m->size);
-    m->source = p + 12;
-    m->target = p + 16;
-    m->width = 4;
-    m->protocol = p[9];
-    m->ident = ec_be16(p + 4);
-    m->part = (ec_be16(p + 6) & 0x1FFF) != 0;
-    return 1;
-}
-
-static int read_ipv6(const uint8_t *p, size_t n, size_t original, message *m)
-{
-    if (n < 40)
-        return 0;
-    const size_t payload = ec_be16(p + 4);
-    const size_t total = payload ? 40 + payload : original;
-    const size_t end = least(n, total);
-    size_t at = 40;
-    m->protocol = p[6];
-    m->part = 0;
-    while (at + 8 <= end && (m->protocol == 0 || m->protocol == ROUTING || m->protocol == FRAGMENT || m->protocol == AH ||
-                             m->protocol == DESTINATION || m->protocol == MOBILITY || m->protocol == HIP ||
-                             m->protocol == SHIM6)) {
-        if (m->protocol == FRAGMENT && (ec_be16(p + at + 2) & 0xFFF8) != 0)
-            m->part = 1;
-        const size_t size = m->protocol == FRAGMENT ? 8
-                            : m->protocol == AH     ? ((size_t)p[at + 1] + 2) * 4
-                                                    : ((size_t)p[at + 1] + 1) * 8;
-        m->protocol = p[at];
-        at += size;
-    }
-    if (at > end)
-        return 0;
-    m->p = p + at;
-    m->n = end - at;
-    m->size = total - at;
-    m->source = p + 8;
-    m->target = p + 24;
-    m->width = 16;
-    m->ident = 0;
-    return 1;
-}
-
-static int read_ip(const uint8_t *p, size_t n, size_t original, message *m)
-{
-    if (n < 1)
-        return 0;
-    return p[0] >> 4 == 4 ? read_ipv4(p, n, original, m) : p[0] >> 4 == 6 ? read_ipv6(p, n, original, m) : 0;
-}
-
-static void read_packet(const uint8_t *p, size_t n, size_t original, unsigned type, unsigned direction,
-                        const uint64_t *own, size_t slots, ec_order_fact *fact)
+/* What the innermost packet says. Who sent it, that one's addresses tell which the packet was carried in, when the machine
+ * is an end of the tunnel; or else its own. */
+static void read_packet(const ec_order_span *span, unsigned type, unsigned direction, const machine *here,
+                        ec_order_fact *fact)
 {
     message m;
-    if (type == ARP) {
-        read_arp(p, n, fact);
+    if (type == EC_ORDER_ARP) {
+        read_arp(span->p, span->n, fact);
         if (fact->role)
-            fact->side = side_of(p + 14, p + 24, 4, direction, own, slots);
+            fact->side = side_of(span->p + 14, span->p + 24, 4, direction, here);
         return;
     }
-    if (!read_ip(p, n, original, &m))
+    if (!ec_order_read_ip(span, &m))
         return;
-    fact->side = side_of(m.source, m.target, m.width, direction, own, slots);
+    fact->side = side_of(m.source, m.target, m.width, direction, here);
+    for (int depth = 0; depth < DEEPEST && ec_order_enter(&m); depth++) {
+        const uint8_t side = own_side(m.source, m.target, m.width, here);
+        if (side && (fact->side == 0 || fact->side == (EC_ORDER_SENT | EC_ORDER_RECEIVED)))
+            fact->side = side;
+    }
     if (fact->side == 0 || m.part)
         return;
     if (m.protocol == TCP) {
@@ -343,58 +286,21 @@ static void read_packet(const uint8_t *p, size_t n, size_t original, unsigned ty
         fact->quote = quoted(&m);
 }
 
-/* The EtherType of a frame and where its packet begins; 0 where there is none. */
-static unsigned open_frame(const uint8_t *p, size_t n, unsigned link, size_t *at)
-{
-    unsigned type = 0;
-    switch (link) {
-    case ETHERNET:
-        *at = 14;
-        type = n >= 14 ? ec_be16(p + 12) : 0;
-        break;
-    case LINUX_SLL:
-        *at = 16;
-        type = n >= 16 ? ec_be16(p + 14) : 0;
-        break;
-    case LINUX_SLL2:
-        *at = 20;
-        type = n >= 20 ? ec_be16(p) : 0;
-        break;
-    case NULL_LINK:
-    case LOOP:
-        *at = 4;
-        return n > 4 ? IPV4 : 0;
-    case RAW_IP:
-    case IPV4_LINK:
-    case IPV6_LINK:
-        *at = 0;
-        return IPV4;
-    default:
-        return 0;
-    }
-    while ((type == 0x8100 || type == 0x88A8 || type == 0x9100) && *at + 4 <= n) {
-        type = ec_be16(p + *at + 2);
-        *at += 4;
-    }
-    return type == IPV4 || type == IPV6 || type == ARP ? type : 0;
-}
-
 size_t ec_order_facts(const uint8_t *buffer, size_t size, const int64_t *offset, const uint32_t *captured,
                       const uint32_t *original, const uint16_t *link, const uint8_t *direction, size_t rows,
                       const uint64_t *own, size_t slots, ec_order_fact *facts)
 {
+    const machine here = {own, slots};
     for (size_t i = 0; i < rows; i++) {
         if (offset[i] < 0 || (uint64_t)offset[i] > size || captured[i] > size - (size_t)offset[i])
             return i;
-        const uint8_t *p = buffer + offset[i];
         ec_order_fact *fact = facts + i;
         memset(fact, 0, sizeof *fact);
-        size_t at = 0;
-        const unsigned type = open_frame(p, captured[i], link[i], &at);
-        if (type == 0 || at > captured[i])
+        ec_order_span span = {buffer + offset[i], captured[i], original[i] > captured[i] ? original[i] : captured[i]};
+        const unsigned type = ec_order_open_frame(&span, link[i]);
+        if (type == 0)
             continue;
-        const size_t whole = original[i] > captured[i] ? original[i] : captured[i];
-        read_packet(p + at, captured[i] - at, whole - at, type, direction[i], own, slots, fact);
+        read_packet(&span, type, direction[i], &here, fact);
         if (fact->side == 0)
             memset(fact, 0, sizeof *fact);
     }

@@ -8,26 +8,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from etwcap.native.twin_order_layers import ARP, Message, Span, be16, entered, open_frame, read_ip
 from etwcap.native.twin_order_talk import Datagram, datagram, hashed
 
-_ARP: Final = 0x0806
-_ICMP, _TCP, _UDP, _ROUTING, _FRAGMENT, _AH, _ICMP6 = 1, 6, 17, 43, 44, 51, 58
-_EXTENSIONS: Final = {0, _ROUTING, _FRAGMENT, _AH, 60, 135, 139, 140}
+_ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
+_DEEPEST: Final = 4
 _OWN, _CONNECTION, _QUOTE, _ECHO, _ARP_SEED, _NEIGHBOR = range(1, 7)
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _BLOCKS: Final = 4
 _RECEIVED, _SENT = 1, 2
-
-
-@dataclass(slots=True)
-class _Message:
-    data: bytes
-    size: int
-    source: bytes
-    target: bytes
-    protocol: int
-    ident: int
-    part: bool
 
 
 @dataclass(slots=True)
@@ -80,60 +69,53 @@ def fill(
         if start < 0 or start + size > buffer.size:
             raise IndexError(f"packet {row} lies outside the buffer")
         fact = _Fact()
-        data = buffer[start : start + size].tobytes()
-        ether_type, at = _open_frame(data, kind)
-        if ether_type and at <= size:
-            _read_packet(data[at:], max(whole, size) - at, ether_type, way, known, fact)
+        opened = open_frame(Span(buffer[start : start + size].tobytes(), max(whole, size)), kind)
+        if opened:
+            _read_packet(opened.span, opened.ether_type, way, known, fact)
         facts[row] = (fact if fact.side else _Fact()).row()
-
-
-def _be16(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 2], "big")
 
 
 def _be32(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "big")
 
 
-def _open_frame(data: bytes, link: int) -> tuple[int, int]:
-    """The EtherType and where its packet begins; 0 where there is none."""
-    if link in (101, 228, 229):
-        return 0x0800, 0
-    if link in (0, 108):
-        return 0x0800 if len(data) > 4 else 0, 4
-    places = {1: (14, 12), 113: (16, 14), 276: (20, 0)}
-    if link not in places or len(data) < places[link][0]:
-        return 0, 0
-    at, place = places[link]
-    ether_type = _be16(data, place)
-    while ether_type in (0x8100, 0x88A8, 0x9100) and at + 4 <= len(data):
-        ether_type = _be16(data, at + 2)
-        at += 4
-    return ether_type if ether_type in (0x0800, 0x86DD, _ARP) else 0, at
-
-
-def _side(source: bytes, target: bytes, direction: int, known: set[int]) -> int:
-    side = direction & 3
-    if known:
-        for address, bit in ((source, _SENT), (target, _RECEIVED)):
-            whole = _MAPPED + address if len(address) == 4 else address
-            side |= bit if hashed(_OWN, whole) in known else 0
-        many = target[0] == 0xFF if len(target) == 16 else target[0] >= 224 or target[3] == 0xFF
-        if side == 0 and many:
-            side = _RECEIVED
+def _own_side(source: bytes, target: bytes, known: set[int]) -> int:
+    side = 0
+    for address, bit in ((source, _SENT), (target, _RECEIVED)) if known else ():
+        side |= bit if hashed(_OWN, _MAPPED + address if len(address) == 4 else address) in known else 0
     return side
 
 
-def _read_packet(data: bytes, original: int, ether_type: int, direction: int, known: set[int], fact: _Fact) -> None:
-    if ether_type == _ARP:
-        _read_arp(data, fact)
+def _side(source: bytes, target: bytes, direction: int, known: set[int]) -> int:
+    side = direction & 3 | _own_side(source, target, known)
+    many = target[0] == 0xFF if len(target) == 16 else target[0] >= 224 or target[3] == 0xFF
+    return _RECEIVED if known and side == 0 and many else side
+
+
+def _layers(message: Message) -> list[Message]:
+    """The packet and those that it carries, from the outside."""
+    layers = [message]
+    while len(layers) <= _DEEPEST and (inner := entered(layers[-1])):
+        layers.append(inner)
+    return layers
+
+
+def _read_packet(span: Span, ether_type: int, direction: int, known: set[int], fact: _Fact) -> None:
+    if ether_type == ARP:
+        _read_arp(span.data, fact)
         if fact.role:
-            fact.side = _side(data[14:18], data[24:28], direction, known)
+            fact.side = _side(span.data[14:18], span.data[24:28], direction, known)
         return
-    message = _read_ip(data, original)
-    if message is None:
+    outer = read_ip(span)
+    if outer is None:
         return
-    fact.side = _side(message.source, message.target, direction, known)
+    fact.side = _side(outer.source, outer.target, direction, known)
+    _, *carried = layers = _layers(outer)
+    for inner in carried:
+        side = _own_side(inner.source, inner.target, known)
+        if side and fact.side in (0, _SENT | _RECEIVED):
+            fact.side = side
+    message = layers[-1]
     if fact.side == 0 or message.part:
         return
     if message.protocol == _TCP:
@@ -153,44 +135,7 @@ def _read_packet(data: bytes, original: int, ether_type: int, direction: int, kn
         fact.quote = _quoted(message)
 
 
-def _read_ip(data: bytes, original: int) -> _Message | None:
-    if not data:
-        return None
-    return {4: _read_ipv4, 6: _read_ipv6}.get(data[0] >> 4, lambda _data, _original: None)(data, original)
-
-
-def _read_ipv4(data: bytes, original: int) -> _Message | None:
-    if len(data) < 20:
-        return None
-    header = (data[0] & 15) * 4
-    total = _be16(data, 2) or original
-    if not 20 <= header <= len(data) or total < header:
-        return None
-    body = data[header : max(total, header)]
-    part = bool(_be16(data, 6) & 0x1FFF)
-    return _Message(body, total - header, data[12:16], data[16:20], data[9], _be16(data, 4), part)
-
-
-def _read_ipv6(data: bytes, original: int) -> _Message | None:
-    if len(data) < 40:
-        return None
-    payload = _be16(data, 4)
-    total = 40 + payload if payload else original
-    end = min(len(data), total)
-    at, protocol, part = 40, data[6], False
-    while at + 8 <= end and protocol in _EXTENSIONS:
-        if protocol == _FRAGMENT and _be16(data, at + 2) & 0xFFF8:
-            part = True
-        units = data[at + 1]
-        size = 8 if protocol == _FRAGMENT else (units + 2) * 4 if protocol == _AH else (units + 1) * 8
-        protocol = data[at]
-        at += size
-    if at > end:
-        return None
-    return _Message(data[at:end], total - at, data[8:24], data[24:40], protocol, 0, part)
-
-
-def _connection(message: _Message) -> tuple[int, int]:
+def _connection(message: Message) -> tuple[int, int]:
     """One value for both ways, and which way it is."""
     here = message.source + message.data[:2]
     there = message.target + message.data[2:4]
@@ -198,7 +143,7 @@ def _connection(message: _Message) -> tuple[int, int]:
     return hashed(_CONNECTION, there + here if way else here + there), way
 
 
-def _read_tcp(message: _Message, fact: _Fact) -> None:
+def _read_tcp(message: Message, fact: _Fact) -> None:
     data = message.data
     if len(data) < 20:
         return
@@ -210,7 +155,7 @@ def _read_tcp(message: _Message, fact: _Fact) -> None:
     fact.flags = data[13]
     fact.seq, fact.ack = _be32(data, 4), _be32(data, 8)
     fact.end = (fact.seq + message.size - header + (fact.flags & 1) + (fact.flags >> 1 & 1)) & 0xFFFFFFFF
-    fact.sign = _be16(data, 14) << 16 | message.ident
+    fact.sign = be16(data, 14) << 16 | message.ident
     fact.sack = _sacks(data[: min(header, len(data))])
 
 
@@ -230,7 +175,7 @@ def _sacks(data: bytes) -> tuple[int, ...]:
     return tuple(found[: 2 * _BLOCKS])
 
 
-def _quoted(message: _Message) -> int:
+def _quoted(message: Message) -> int:
     if len(message.data) < 8 or message.part:
         return 0
     first = bytearray(message.data[:8])
@@ -242,9 +187,12 @@ def _quoted(message: _Message) -> int:
     return hashed(_QUOTE, head + bytes((message.protocol,)) + message.ident.to_bytes(2, "big") + b"\0" + first)
 
 
-def _read_quotation(message: _Message, fact: _Fact) -> None:
-    inner = _read_ip(message.data[8:], len(message.data) - 8)
-    if inner is None or len(inner.data) < 8 or inner.part:
+def _read_quotation(message: Message, fact: _Fact) -> None:
+    outer = read_ip(Span(message.data[8:], max(len(message.data) - 8, 0)))
+    if outer is None:
+        return
+    inner = _layers(outer)[-1]
+    if len(inner.data) < 8 or inner.part:
         return
     if inner.protocol == _TCP:
         fact.role = 4
@@ -258,7 +206,7 @@ def _pair(seed: int, asker: bytes, asked: bytes, rest: bytes = b"") -> int:
     return hashed(hashed(hashed(seed, asker), asked), rest)
 
 
-def _read_icmp(message: _Message, fact: _Fact) -> None:
+def _read_icmp(message: Message, fact: _Fact) -> None:
     if len(message.data) < 8:
         return
     kind, ids = message.data[0], message.data[4:8]
@@ -273,7 +221,7 @@ def _read_icmp(message: _Message, fact: _Fact) -> None:
         fact.answer = _pair(_ECHO << 8 | asked, message.target, message.source, ids)
 
 
-def _read_icmp6(message: _Message, fact: _Fact) -> None:
+def _read_icmp6(message: Message, fact: _Fact) -> None:
     data = message.data
     if len(data) < 8 or len(message.source) != 16:
         return
@@ -296,7 +244,7 @@ def _read_arp(data: bytes, fact: _Fact) -> None:
     if len(data) < 28 or data[2:6] != b"\x08\x00\x06\x04" or data[14:18] == data[24:28]:
         return
     fact.role = 2
-    operation = _be16(data, 6)
+    operation = be16(data, 6)
     if operation == 1:
         fact.key = _pair(_ARP_SEED, data[14:18], data[24:28])
     elif operation == 2:
