@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint32_t is_pcap = how & 1;
     struct ec_index job = {
         .buffer = buffer, .size = size, .limit = 1u << 16, .rows = ROWS, .latest = INT64_MIN, .swapped = how >> 1 & 1,
-        .checks = how >> 5 & 3, .sure = SIZE_MAX, .scale = how & 4 ? 1 : 1000, .header = how & 8 ? 24 : 16, .late_mark = 1, .clamped_mark = 128,
+        .checks = how >> 5 & 3, .sure = 0, .scale = how & 4 ? 1 : 1000, .header = how & 8 ? 24 : 16, .late_mark = 1, .clamped_mark = 128,
         .length_mark = 256, .process_mark = 32, .table = table, .interfaces = is_pcap ? 1 : INTERFACES,
         .time = rows->time, .interface = rows->interface, .direction = rows->direction, .offset = rows->offset,
         .captured = rows->captured, .original = rows->original, .flags = rows->flags, .packet_id = rows->packet_id,

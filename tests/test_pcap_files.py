@@ -83,6 +83,75 @@ def test_reading_goes_on_behind_a_record_of_a_wrong_length(
     assert [place <= damage.offset < place + 76 for damage in got.description.damage] == [True]
 
 
+LEGAL = {
+    "empty packets": [(0, 0, b"", 0)] * 2,
+    "nothing captured": [(0, 0, b"", 60)] * 2,
+    "packets of a few bytes": [(0, 0, b"abc", 3)] * 2,
+    "captured above original": [(0, 0, FRAMES[3], 7)] * 2,
+    "times far back": [(-400_000_000, 0, FRAMES[3], 60)] * 2,
+    "times of zero": [(-1_700_000_000, 0, FRAMES[3], 60)] * 2,
+    "a fraction above a second": [(0, 2_000_000, FRAMES[3], 60)] * 2,
+}
+"""packets that some writers make and other readers take: (seconds to add, microseconds, bytes, original length)"""
+
+
+def odd_capture(order: str, odd: list[tuple[int, int, bytes, int]]) -> tuple[bytes, list[bytes]]:
+    """A pcap file with odd packets in its middle and at its end, and its packets."""
+    rows = [(1_700_000_000 + n, n, frame, 900) for n, frame in enumerate(FRAMES)]
+    odd = [(1_700_000_000 + step, fraction, data, original) for step, fraction, data, original in odd]
+    rows = [*rows[:5], *odd, *rows[5:9], *odd[:1], *rows[9:], *odd]
+    return pcap(order, 0xA1B2C3D4, 1, *rows), [data for _, _, data, _ in rows]
+
+
+@ORDERS
+@pytest.mark.parametrize("odd", LEGAL)
+def test_what_is_odd_but_legal_is_no_damage(tmp_path: Path, backend: str, order: str, odd: str) -> None:
+    path = tmp_path / "a.pcap"
+    data, frames = odd_capture(order, LEGAL[odd])
+    path.write_bytes(data)
+    got = read(path)
+    assert got.column("data") == frames
+    assert got.description.damage_count == 0
+
+
+@pytest.mark.parametrize("odd", LEGAL)
+def test_tshark_takes_what_is_odd_but_legal_too(tmp_path: Path, tshark: str, odd: str) -> None:
+    path = tmp_path / "a.pcap"
+    data, frames = odd_capture("<", LEGAL[odd])
+    path.write_bytes(data)
+    shown = subprocess.run(
+        [tshark, "-n", "-r", path, "-T", "fields", "-e", "frame.cap_len"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.split() == [str(len(frame)) for frame in frames]
+
+
+@ORDERS
+@pytest.mark.parametrize("odd", ["empty packets", "nothing captured", "packets of a few bytes"])
+def test_behind_damage_tiny_packets_are_found_too(tmp_path: Path, backend: str, order: str, odd: str) -> None:
+    path = tmp_path / "a.pcap"
+    content, frames = odd_capture(order, LEGAL[odd])
+    data = bytearray(content)
+    place = 24 + sum(16 + len(frame) for frame in frames[:4])  # the packet before the first odd one
+    data[place : place + 16] = bytes([0xFF]) * 16
+    path.write_bytes(data)
+    got = read(path)
+    assert got.column("data") == frames[:4] + frames[5:]
+    assert [each.offset for each in got.description.damage] == [place]
+
+
+@pytest.mark.parametrize("size", [16, 60, 64, 640])
+def test_zeros_in_a_packet_are_not_taken_for_empty_packets(tmp_path: Path, backend: str, size: int) -> None:
+    path = tmp_path / "a.pcap"
+    frames = [bytes(size)] * 6
+    data = bytearray(pcap("<", 0xA1B2C3D4, 1, *((1_700_000_000 + n, 0, frame, size) for n, frame in enumerate(frames))))
+    struct.pack_into("<I", data, 24 + 2 * (16 + size) + 8, 0)
+    path.write_bytes(data)
+    got = read(path)
+    assert [each for each in got.column("data") if each] == frames[:5]
+    assert len(got.column("data")) <= 6
+    assert got.description.damage_count == 1
+
+
 @ORDERS
 def test_a_pcap_cut_anywhere_gives_what_is_whole(tmp_path: Path, backend: str, order: str) -> None:
     path = tmp_path / "a.pcap"

@@ -267,6 +267,36 @@ def test_a_broken_packet_block_is_passed_over(tmp_path: Path, backend: str) -> N
     assert offsets == [sum(map(len, start)), sum(map(len, start)) + len(wrong_interface)]
 
 
+@ORDERS
+def test_what_is_odd_but_legal_is_no_damage(tmp_path: Path, backend: str, order: str) -> None:
+    path = tmp_path / "a.pcapng"
+    comment = (1, b"a comment of some length")
+    blocks = [
+        section(order),
+        interface(order, 1),
+        packet(order, 0, 5, b""),
+        packet(order, 0, 4, b"", original=60),
+        packet(order, 0, 0, b"abc", comment),
+        packet(order, 0, 3, b"abcd", original=2),
+        simple_packet(order, b"", 0),
+        simple_packet(order, b"abcde", 5),
+    ]
+    path.write_bytes(b"".join(blocks))
+    got = read(path)
+    assert got.column("data") == [b"", b"", b"abc", b"abcd", b"", b"abcde"]
+    assert got.description.damage_count == 0
+
+
+def test_a_simple_packet_without_an_interface_is_damage(tmp_path: Path, backend: str) -> None:
+    path = tmp_path / "a.pcapng"
+    path.write_bytes(
+        section("<") + simple_packet("<", b"abcd", 4) + interface("<", 1) + packet("<", 0, 1, b"abcd")
+    )  # fmt: skip
+    got = read(path)
+    assert got.column("data") == [b"abcd"]
+    assert [each.offset for each in got.description.damage] == [28]
+
+
 def test_options_that_run_past_their_block_do_not_cost_the_packet(tmp_path: Path, backend: str) -> None:
     broken = bytearray(packet("<", 0, 1, FRAME, (1, b"good"), (1, b"long")))
     at = broken.rindex(b"long")

@@ -146,7 +146,7 @@ static inline int32_t pcap_index(struct ec_index *job, int swapped)
         job->need = header + captured;
         if (job->need > left)
             return EC_INDEX_MORE;
-        if (job->checks != EC_CHECK_NONE && job->at != job->sure) {
+        if (job->checks != EC_CHECK_NONE && job->at >= job->sure) {
             if (left - job->need >= 16) {
                 if (!ec_pcap_regular(&form, p + job->need, get32(p, swapped)))
                     return EC_INDEX_DOUBT;

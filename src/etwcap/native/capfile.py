@@ -82,9 +82,6 @@ class Check(enum.IntEnum):
     """a record is not taken before that is so"""
 
 
-NOWHERE = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
-"""no place in a window"""
-
 
 INTERFACE = np.dtype(
     [
@@ -154,8 +151,8 @@ class PacketIndex:
         self.scale = 1000
         self.header = 16
         self.checks = Check.NONE
-        self.sure = NOWHERE
-        """pcap: the record at this place is not checked"""
+        self.sure = 0
+        """pcap: records before this place are not checked"""
         self.table: NDArray[Any] = np.empty(0, INTERFACE)
 
     def take(self) -> dict[str, NDArray[Any]]:

@@ -13,11 +13,16 @@ static int whole(const ec_pcap_form *f, const uint8_t *p)
            (uint64_t)get32(p + 4, f->swapped) * f->scale < 1000000000u;
 }
 
-int ec_pcap_regular(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
+/* Whether the time is at most EC_PCAP_STEP from `before`. */
+static int close_to(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
 {
     const uint32_t seconds = get32(p, f->swapped);
-    const uint32_t step = seconds > before ? seconds - before : before - seconds;
-    return step <= EC_PCAP_STEP && whole(f, p) && get32(p + 12, f->swapped) > 0;
+    return (seconds > before ? seconds - before : before - seconds) <= EC_PCAP_STEP;
+}
+
+int ec_pcap_regular(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
+{
+    return close_to(f, p, before) && whole(f, p) && (get32(p + 12, f->swapped) > 0 || get32(p, f->swapped) > 0);
 }
 
 size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, size_t from, size_t until, uint32_t ends,
@@ -32,7 +37,10 @@ size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, s
         i--;
         const uint8_t *p = buffer + from + i;
         reach[i] = 0;
-        if (end - i < f->header || !whole(f, p) || get32(p + 8, f->swapped) < EC_PCAP_LEAST)
+        if (end - i < f->header || !whole(f, p))
+            continue;
+        const int tiny = get32(p + 8, f->swapped) < EC_PCAP_LEAST;
+        if (tiny && get32(p, f->swapped) == 0)
             continue;
         const uint64_t next = (uint64_t)i + f->header + get32(p + 8, f->swapped);
         if (next > end || (next < end && end - next < 16)) {
@@ -46,8 +54,10 @@ size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, s
         }
         if (reach[i] == 0 || from + i >= until)
             continue;
-        const int near = before == UINT32_MAX || ec_pcap_regular(f, p, before);
-        if ((ends && reach[i] == end && near) || reach[i] - i >= EC_PCAP_CERTAIN)
+        const int known = before != UINT32_MAX, close = known && close_to(f, p, before);
+        if (tiny && !close)
+            continue;
+        if ((ends && reach[i] == end && (close || !known)) || reach[i] - i >= EC_PCAP_CERTAIN)
             found = from + i;
     }
     return found;

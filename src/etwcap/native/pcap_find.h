@@ -6,7 +6,8 @@
 
 /* Bytes that a chain of records must span to be certain: more than any packet that could carry one as its payload. */
 #define EC_PCAP_CERTAIN 524288u
-/* The shortest packet that goes for one in the search: an 802.11 acknowledgement has 10 bytes, nothing that is common has less. */
+/* Packets below this are few (an 802.11 acknowledgement has 10 bytes) and zeros look like them: in the search they need a time, and
+ * to be its first one a time near the packet before. */
 #define EC_PCAP_LEAST 10u
 /* The longest step of time (s), back and forth, between records that follow each other. */
 #define EC_PCAP_STEP 604800u
@@ -18,13 +19,13 @@ typedef struct ec_pcap_form {
     uint32_t limit;   /* longest packet */
 } ec_pcap_form;
 
-/* Whether a record header as every writer makes it stands at p (16 bytes), `before` being the seconds of the record before it. */
+/* Whether a record header as every writer makes it stands at p (16 bytes), `before` being the seconds of the record before it. A
+ * packet may be empty; 16 zeros are none. */
 int ec_pcap_regular(const ec_pcap_form *form, const uint8_t *p, uint32_t before);
 
 /* The first place in buffer[from..until) from which regular records lead, one after another, exactly to `size` where `ends` says
  * that the file ends there (and the first has a time near `before`, seconds; UINT32_MAX: not known), or over EC_PCAP_CERTAIN bytes at
- * least; `size` where there is none. Packets below EC_PCAP_LEAST bytes count for nothing: zeros look like empty ones. reach: scratch, one u32 for each byte of
- * buffer[from..size). */
+ * least; `size` where there is none. reach: scratch, one u32 for each byte of buffer[from..size). */
 EC_API size_t ec_pcap_find(const ec_pcap_form *form, const uint8_t *buffer, size_t size, size_t from, size_t until,
                            uint32_t ends, uint32_t before, uint32_t *reach);
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from etwcap.native import twin_pcap_find
 from etwcap.native.loader import function, library, pointer
-from etwcap.native.twin_pcap_find import CERTAIN, STEP, Form
+from etwcap.native.twin_pcap_find import CERTAIN, LEAST, STEP, Form
 
-__all__ = ["CERTAIN", "STEP", "Form", "find"]
+__all__ = ["CERTAIN", "LEAST", "STEP", "Form", "find"]
 
 
 class _Form(ctypes.Structure):

@@ -79,7 +79,7 @@ def pcap_index(index: PacketIndex, window: NDArray[np.uint8]) -> int:
         index.need = index.header + captured
         if index.need > left:
             return MORE
-        if index.checks and index.at != index.sure:
+        if index.checks and index.at >= index.sure:
             if left - index.need >= 16:
                 if not regular(form, window, index.at + index.need, seconds):
                     return DOUBT

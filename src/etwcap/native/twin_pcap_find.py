@@ -33,7 +33,7 @@ def regular(form: Form, window: NDArray[np.uint8], at: int, before: int) -> bool
     fields: list[int] = np.frombuffer(window[at : at + 16], order).tolist()
     seconds, fraction, captured, original = fields
     return (
-        original > 0
+        (original > 0 or seconds > 0)
         and abs(seconds - before) <= STEP
         and captured <= min(form.limit, original)
         and fraction * form.scale < 10**9
@@ -51,7 +51,9 @@ def find(
     places = end - form.header + 1
     columns = [_numbers(data, field, places, form.swapped) for field in (0, 4, 8, 12)]
     seconds, fraction, captured, original = columns
-    fits = (captured >= LEAST) & (captured <= np.minimum(original, form.limit)) & (fraction * form.scale < 10**9)
+    fits = (captured <= np.minimum(original, form.limit)) & (fraction * form.scale < 10**9)
+    fits &= (captured >= LEAST) | (seconds > 0)
+    known = before is not None and before != NOT_KNOWN
     reach: dict[int, int] = {}
     found = None
     for at in np.flatnonzero(fits)[::-1].tolist():
@@ -61,8 +63,10 @@ def find(
         reach[at] = following
         if following in reach and abs(int(seconds[following]) - int(seconds[at])) <= STEP and end - following >= 16:
             reach[at] = reach[following]
-        near = before is None or before == NOT_KNOWN or abs(int(seconds[at]) - before) <= STEP
-        certain = (ends and near and reach[at] == end) or reach[at] - at >= CERTAIN
+        close = before is not None and known and abs(int(seconds[at]) - before) <= STEP
+        if captured[at] < LEAST and not close:
+            continue
+        certain = (ends and (close or not known) and reach[at] == end) or reach[at] - at >= CERTAIN
         if certain and start + at < until:
             found = start + at
     return found

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from etwcap.errors import NotATraceError
-from etwcap.native.capfile import EARLIEST, NOWHERE, Check, PacketIndex, Stop
-from etwcap.native.pcap_find import CERTAIN, STEP, Form, find
+from etwcap.native.capfile import EARLIEST, Check, PacketIndex, Stop
+from etwcap.native.pcap_find import CERTAIN, LEAST, STEP, Form, find
 from etwcap.packets import Chunk, Context, Damage, Description, EventTable, Interface, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.sources.capfile_window import LIMIT, Window
@@ -92,12 +92,14 @@ class PcapReader:
         index = self.index
         self._window.slide(start, need)
         index.at -= start
+        index.sure = max(index.sure - start, 0)
 
     def _believed(self) -> bool:
         """Whether the record at ``at``, behind which no regular one begins, was taken with the length it says.
 
         It is unless others certainly begin before its end. Where none can be found far and wide, the file is one whose
-        records are irregular, and no more is doubted.
+        records are irregular, and no more is doubted. Odd records that lead one after another exactly to one that is
+        certain are whole.
         """
         index, window = self.index, self._window
         found, end = self._find(index.at + 1), index.at + index.need
@@ -105,20 +107,38 @@ class PcapReader:
             self._trusting = True
             index.checks = Check.NONE
             return True
-        order = ">" if index.swapped else "<"
-        seconds, fraction, captured, original = struct.unpack_from(order + "IIII", window.view.data, index.at)
-        odd = captured > original or not original or fraction * index.scale >= 10**9
-        if found < end or (found > end and (odd or not self._near(seconds))):
+        if found < end:
             return False
-        rows, index.rows, index.sure = index.rows, index.row + 1, index.at
+        if found == end or self._leads(index.at, found):
+            index.sure = found
+            return True
+        near, whole, _ = self._look(index.at)
+        if not (near and whole):
+            return False
+        rows, index.rows, index.sure = index.rows, index.row + 1, end
         index.pcap(window.view)
-        index.rows, index.sure = rows, NOWHERE
-        if found > end:
-            (captured,) = struct.unpack_from(order + "I", window.view.data, end + 8)
-            if end + index.header + captured != found:  # else it is odd, but whole
-                self._damage(window.base + end, "no packet record", window.base + found)
-                index.at = found
+        index.rows = rows
+        self._damage(window.base + end, "no packet record", window.base + found)
+        index.at = found
         return True
+
+    def _leads(self, at: int, found: int) -> bool:
+        """Whether records lead from ``at`` exactly to ``found``, of which each has at most one oddity: its time or its
+        lengths."""
+        while found - at >= self.index.header:
+            near, whole, captured = self._look(at)
+            if not near and not (whole and captured >= LEAST):  # zeros look like empty packets of no time
+                return False
+            at += self.index.header + captured
+        return at == found
+
+    def _look(self, at: int) -> tuple[bool, bool, int]:
+        """Of the record at ``at``: has it a time near those before, has it lengths and a fraction as every writer
+        makes them, and its captured length."""
+        order = ">" if self.index.swapped else "<"
+        seconds, fraction, captured, original = struct.unpack_from(order + "IIII", self._window.view.data, at)
+        whole = captured <= original and fraction * self.index.scale < 10**9
+        return self._near(seconds), whole, captured
 
     def _near(self, seconds: int) -> bool:
         latest = self.index.latest
