@@ -49,11 +49,10 @@ RAW = 101
 
 def inner(version: int, *, sent: bool, seq: int, ack: int, size: int = 0) -> bytes:
     """A segment between the addresses inside."""
-    ends = (INSIDE, FAR) if version == 4 else (INSIDE6, FAR6)
-    ports = (40000, 80)
-    if not sent:
-        ends, ports = ends[::-1], ports[::-1]
-    return ip(*ends, TCP, tcp(*ports, seq, ack, ACK, bytes(size)))
+    near, far = (INSIDE, FAR) if version == 4 else (INSIDE6, FAR6)
+    if sent:
+        return ip(near, far, TCP, tcp(40000, 80, seq, ack, ACK, bytes(size)))
+    return ip(far, near, TCP, tcp(80, 40000, seq, ack, ACK, bytes(size)))
 
 
 def request(version: int) -> bytes:
