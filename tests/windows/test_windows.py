@@ -1,12 +1,11 @@
 """Linux against Windows, and the folder for Windows that needs no Python, run under Wine.
 
-Run by ``scripts/windows-test --bed``, which sets ETWCAP_WINDOWS_BED; elsewhere there is no Wine to ask.
+Run by ``scripts/windows-test --bed``; see ``bed``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -14,45 +13,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bed import BED, ROOT, lines, on_linux, on_windows, run_windows
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "examples" / "sample-pktmon.etl"
-SETTINGS = os.environ.get("ETWCAP_WINDOWS_BED", "")
-"""``WINE:BED``: the loader's path, and the folder that scripts/windows-testbed made"""
-
-if not SETTINGS:
-    pytest.skip("scripts/windows-test --bed runs these under Wine", allow_module_level=True)
-
-WINE, BED = SETTINGS.split(":")
 FOLDER = ROOT / "packaging" / "windows-folder"
-
-
-def run_windows(program: Path, *words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """A Windows program, with a standard input and pipes, and without the settings of this Python."""
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run(
-        [WINE, str(program), *map(str, words)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=cwd,
-        env=settings,
-        timeout=120,
-        check=False,
-    )
-
-
-def on_windows(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """``python -m etwcap`` of the test bed."""
-    return run_windows(Path(BED, "python", "python.exe"), "-m", "etwcap", *words, cwd=cwd)
-
-
-def on_linux(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """``python -m etwcap`` of this Python."""
-    return subprocess.run([sys.executable, "-m", "etwcap", *map(str, words)], capture_output=True, cwd=cwd, check=False)
-
-
-def lines(data: bytes) -> bytes:
-    return data.replace(b"\r\n", b"\n")
 
 
 @pytest.mark.parametrize("options", [[], ["--appearances", "all"], ["--ethernet"]], ids=lambda each: " ".join(each))

@@ -162,7 +162,8 @@ def command(
     show = printer(Style(numeric, verbose, interfaces=True)) if output is None else None
     live = capture_live(output if show is None else show, options, tell=None if quiet else tell)
     status = StatusLine(output or "", live.lost, wanted=False if quiet or output is None else None)
-    with live, stopping_on_signals(live.stop), status:
+    # the signals outermost: a console that closes waits until the rule, the sockets and the journal are gone too
+    with stopping_on_signals(live.stop), live, status:
         outcome = live.run(status)
     return finish(outcome, output, receipt, as_json=as_json, quiet=quiet)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
@@ -22,7 +22,7 @@ from etwcap.repair.order import OrderStage
 from etwcap.taps.collecting import Collection, start_collector
 from etwcap.taps.journal import PART_FILE, Journal
 from etwcap.taps.opening import all_taps, open_taps
-from etwcap.taps.protocol import LiveTapSource, State, Tap, TapOptions, usable
+from etwcap.taps.protocol import Condition, LiveTapSource, State, Tap, TapOptions, usable
 from etwcap.taps.remote import RemoteSource, TimedDuplex
 from etwcap.taps.rule import open_firewall
 from etwcap.taps.several import LiveStaged
@@ -298,16 +298,20 @@ def choose_taps(taps: dict[str, Tap], wanted: Sequence[str]) -> list[str]:
     """
     if wanted:
         return list(dict.fromkeys(wanted))
-    reasons: list[str] = []
-    rights = False
-    for name in BY_ITSELF:
-        if name not in taps:
-            continue
-        conditions = taps[name].available()
+    found: dict[str, Sequence[Condition]] = {name: taps[name].available() for name in BY_ITSELF if name in taps}
+    for name, conditions in found.items():
         if usable(conditions) is not False:
             return [name]
+    raise none_usable(found)
+
+
+def none_usable(found: Mapping[str, Sequence[Condition]]) -> EtwcapError:
+    """The error that says why no tap can be used: RightsError where rights are all that one of them lacks."""
+    reasons: list[str] = []
+    rights = False
+    for name, conditions in found.items():
         missing = [each for each in conditions if each.needed and each.state is State.MISSING]
         rights = rights or all(each.name == "rights" for each in missing)
         reasons.append(f"{name}: {'; '.join(each.why for each in missing)}")
-    kind = RightsError if rights else NotHereError
-    raise kind("no tap can be used here", cause=" · ".join(reasons), hint="etwcap taps tells how to mend it")
+    kind = RightsError if rights and found else NotHereError
+    return kind("no tap can be used here", cause=" · ".join(reasons), hint="etwcap taps tells how to mend it")

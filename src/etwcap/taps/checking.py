@@ -8,6 +8,7 @@ from dataclasses import asdict
 from ipaddress import ip_address
 
 from etwcap.native.loader import backend
+from etwcap.taps.capturing import none_usable
 from etwcap.taps.listing import tap_states
 from etwcap.taps.protocol import Tap
 from etwcap.taps.selftest import Report, try_tap
@@ -19,12 +20,16 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 def check_taps(taps: Mapping[str, Tap], wanted: Sequence[str] = (), *, firewall_rule: bool = True) -> Report:
     """Try each wanted tap (none named: every one that is not known to be unusable) on the loopback and on every adapter
-    that is up. Raises what asking the machine raises; what a tap raises stands in the report."""
+    that is up. Raises RightsError or NotHereError where none is named and none can be used, and what asking the machine
+    raises; what a tap raises stands in the report."""
     version = this_windows()
     machine = {"windows": str(version), "python": ctypes.sizeof(ctypes.c_void_p) * 8, "core": backend()}
     found = adapters()
+    states = tap_states(taps.values())
+    if not wanted and all(state.usable is False for state in states):
+        raise none_usable({state.name: state.conditions for state in states})
     reports = []
-    for state in tap_states(taps.values()):
+    for state in states:
         if state.name in wanted or (not wanted and state.usable is not False):
             names, addresses = places(found)
             reports.append(try_tap(state, LOOPBACK, addresses, interfaces=names, firewall_rule=firewall_rule))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from etwcap.errors import UsageError
+from etwcap.errors import NotHereError, UsageError
 from etwcap.packets import Context
 from etwcap.taps.protocol import LiveTapSource, Tap, TapOptions
 from etwcap.taps.raw import RawTap
@@ -46,10 +46,12 @@ def open_taps(
         for name in names:
             source = known[name].open(context, interfaces, options)
             opened.append(source)
-    except BaseException:
+    except BaseException as error:
         for each in opened:
             each.stop()
             each.close()
+        if isinstance(error, NotHereError) and not error.hint:
+            error.hint = "etwcap taps tells what each way to capture lacks on this machine"
         raise
     for each in opened:
         description = each.describe()
