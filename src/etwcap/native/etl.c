@@ -311,8 +311,15 @@ static void next_buffer(ec_etl *e, chain *c)
             c->fill = c->limit;
         c->start = c->fill;
     }
-    if (!c->compressed && c->source_end - c->source > (int64_t)c->total)
+    if (c->compressed)
+        return;
+    const int64_t there = c->source_end > c->source ? c->source_end - c->source : 0;
+    if (there > (int64_t)c->total) {
         c->source_end = c->source + c->total;
+    } else if (there < (int64_t)c->total) {
+        report(e, EC_ISSUE_CUT, c->buffer, HEADER + (uint32_t)there, c->total - (uint32_t)there);
+        c->total = (uint32_t)there;
+    }
 }
 
 /* Passes over the rest of the current buffer. */
