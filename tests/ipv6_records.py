@@ -12,6 +12,7 @@ from etwcap.native.ipv6_rebuild import How, Knowledge, Mode, Role, To
 from etwcap.packets import Chunk, EventTable, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.providers.rawsocket_layout import MAGIC, RAW_RECORD, Kind, Present
+from etwcap.repair.ipv6_groups import SERVICES
 
 
 def address(text: str) -> bytes:
@@ -133,9 +134,13 @@ class Rebuilt:
     header: bytes
 
 
-def rebuild(received: list[Received], candidates: list[str], *, two_passes: bool = False) -> list[Rebuilt]:
-    """The headers of the receives, with these addresses as candidates."""
-    knowledge = Knowledge(most_addresses=1 << 12, most_learnt=1 << 12)
+def rebuild(
+    received: list[Received], candidates: list[str], *, two_passes: bool = False, own: tuple[str, ...] = ()
+) -> list[Rebuilt]:
+    """The headers of the receives, with these addresses as candidates, of which ``own`` are the machine's."""
+    knowledge = Knowledge(SERVICES, most_addresses=1 << 12, most_learnt=1 << 12)
+    for each in own:
+        knowledge.add(np.frombuffer(address(each), np.uint8).reshape(-1, 16), Role.OWN)
     rows = b"".join(address(each) for each in candidates)
     knowledge.add(np.frombuffer(rows, np.uint8).reshape(-1, 16), Role.LISTED)
     recording = Recording(received)

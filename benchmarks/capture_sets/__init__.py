@@ -24,7 +24,7 @@ SCORING = {
     "pypacker": "test captures of pypacker (PyPI)",
     "bittwist": "test captures of bittwist (Debian's source package)",
     "gopacket": "test captures of gopacket (Debian's source package)",
-    "made-mixtures": "made by scapy: all protocols mixed, up to 400 hosts, half of them with offload",
+    "made-hosts": "made by scapy: the traffic of one machine with 2 to 400 peers, all protocols, half with offload",
     "kernel-datagrams": "Linux: UDP with and without offload and checksum, large sends, fragments, UDP-Lite",
     "frr": "FRR: OSPFv3, RIPng, BGP, BFD",
     "addresses": "dnsmasq and dhclient: DHCPv6, DNS, RA; radvd, rdisc6, ndisc6",

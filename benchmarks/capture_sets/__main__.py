@@ -16,7 +16,7 @@ from benchmarks.capture_sets import SCORING, TUNING
 
 
 def _maker(origin: str) -> Callable[[Path], None]:
-    for name in ("packages", "made", "kernel", "daemons"):
+    for name in ("packages", "made", "made_hosts", "kernel", "daemons"):
         try:
             makers: dict[str, Callable[[Path], None]] = import_module(f"benchmarks.capture_sets.{name}").MAKERS
         except ImportError as error:

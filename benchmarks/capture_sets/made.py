@@ -115,6 +115,7 @@ class World:
         self.hosts = [f"{self.chance.choice(prefixes)}:{self._tail()}" for _ in range(hosts)]
         self.local = [f"fe80::{self._tail()}" for _ in range(hosts)]
         self.machine = self.hosts[0]
+        self.own = [self.machine]
         self.now = 1_700_000_000.0
 
     def _tail(self) -> str:
@@ -531,7 +532,6 @@ KINDS: dict[str, Maker] = {
     "fragments-missing": lambda world: fragments(world, kind="missing"),
 }
 CHECKSUMS = ("good", "offloaded", "large-send", "zero", "bad")
-SHARES = (0.9, 0.05, 0.02, 0.01, 0.02)
 
 
 def write(path: Path, packets: Iterable[Packet], world: World) -> None:
@@ -539,7 +539,7 @@ def write(path: Path, packets: Iterable[Packet], world: World) -> None:
     frames = []
     for packet in packets:
         data = bytes(packet)
-        own = inet_ntop(AF_INET6, data[8:24]) in (world.machine, world.local[0])
+        own = inet_ntop(AF_INET6, data[8:24]) in (*world.own, world.local[0])
         frame = Ether(
             src="02:00:00:00:aa:01" if own else "02:00:00:00:bb:02",
             dst="02:00:00:00:bb:02" if own else "02:00:00:00:aa:01",
@@ -571,25 +571,4 @@ def each_protocol(folder: Path, seed: int = 1000, rounds: int = 6) -> None:
     write(folder / "jumbograms.pcap", [packet for _ in range(2) for packet in jumbo(world)], world)
 
 
-def mixtures(folder: Path, seed: int = 2000, count: int = 20) -> None:
-    """Captures of everything mixed; what the machine itself sends is offloaded in half of them."""
-    for number in range(count):
-        world = World(seed + number, world_size := (3, 5, 12, 30, 120, 400)[number % 6])
-        flows = [list(maker(world)) for _ in range(3) for maker in KINDS.values()] + [
-            list(tcp(world, 30)) for _ in range(4)
-        ]
-        packets = []
-        while flows:
-            flow = world.chance.choice(flows)
-            packet = flow.pop(0)
-            own = bytes(packet)[8:24] == inet_pton(AF_INET6, world.machine)
-            if number % 2 and own:
-                packet = with_checksum("offloaded", packet, world.chance)
-            elif world.chance.random() < 0.02:
-                packet = with_checksum(world.chance.choice(CHECKSUMS[2:]), packet, world.chance)
-            packets.append(packet)
-            flows = [each for each in flows if each]
-        write(folder / f"mixture-{number:02}-{world_size}-hosts.pcap", packets, world)
-
-
-MAKERS = {"made-protocols": each_protocol, "made-mixtures": mixtures}
+MAKERS = {"made-protocols": each_protocol}

@@ -101,7 +101,7 @@ static size_t icmpv6_groups(const ipv6_packet *x, uint8_t *groups)
     case 2:
     case 3:
     case 4:
-        if (x->n < 48)
+        if (x->n < 32)
             return 0;
         memcpy(groups, p + 16, 16);
         return 1;
@@ -146,13 +146,14 @@ static void claim_icmpv6(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_clai
     if (x->n >= 8 && (x->p[0] == 128 || x->p[0] == 129))
         c->ports = (int64_t)ec_be16(x->p + 4) << 16 | x->p[0];
     const size_t count = x->n >= 8 ? icmpv6_groups(x, groups) : 0;
-    const int match = ipv6_match(s, x, c, x->len, x->sum, x->whole, NO_CHECKSUM, groups, count);
+    const int match = ipv6_match(s, x, c, x->len, x->sum, x->whole, x->n >= 4 ? (int)ec_be16(x->p + 2) : NO_CHECKSUM, groups, count);
     c->score = bits + match - (x->whole && match <= 0 ? 3 : 0);
 }
 
-/* A protocol with a checksum over pseudo-header and data. length: what the pseudo-header says; covered: bytes summed. */
+/* A protocol with a checksum over pseudo-header and data. length: what the pseudo-header says; covered: bytes summed;
+ * field: the checksum field where an adapter may fill it in, else NO_CHECKSUM. */
 static void summed(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, int bits, size_t length, size_t covered,
-                   uint32_t usual_group, uint32_t other_group)
+                   int field, uint32_t usual_group, uint32_t other_group)
 {
     uint8_t groups[2 * 16];
     size_t count = 0;
@@ -166,7 +167,7 @@ static void summed(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, 
     }
     const int there = x->whole || covered <= x->n;
     const uint32_t sum = covered == x->n ? x->sum : there ? ipv6_sum(x->p, covered) : 0;
-    c->score = bits + ipv6_match(s, x, c, length, sum, there, NO_CHECKSUM, groups, count);
+    c->score = bits + ipv6_match(s, x, c, length, sum, there, field, groups, count);
 }
 
 static void claim_routing(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *best)
@@ -177,17 +178,17 @@ static void claim_routing(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_cla
     if (bits != SHAPE_NO) {
         const size_t size = ec_be16(p + 2), covered = size >= 16 && size <= x->len ? size : x->len;
         begin(&c, 89, PORTS_NONE);
-        summed(s, x, &c, bits - 5, covered, covered, 5, 6);
+        summed(s, x, &c, bits - 5, covered, covered, NO_CHECKSUM, 5, 6);
         consider(best, &c);
     }
     bits = shape_pim(p, x->n, x->len);
     if (bits != SHAPE_NO) {
         begin(&c, 103, PORTS_NONE);
-        summed(s, x, &c, bits - 6, x->len, x->len, 0x0D, 0);
+        summed(s, x, &c, bits - 6, x->len, x->len, NO_CHECKSUM, 0x0D, 0);
         consider(best, &c);
         if ((p[0] & 15) == 1 && x->len > 8) {
             begin(&c, 103, PORTS_NONE);
-            summed(s, x, &c, bits - 6, 8, 8, 0, 0);
+            summed(s, x, &c, bits - 6, 8, 8, NO_CHECKSUM, 0, 0);
             consider(best, &c);
         }
     }
@@ -198,7 +199,7 @@ static void claim_routing(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_cla
             c.score = bits - 7 + 15; /* CARP, and VRRP of version 2: no pseudo-header */
             c.how = EC_HOW_OWN_SUM;
         } else
-            summed(s, x, &c, bits - 7, x->len, x->len, 0x12, 0);
+            summed(s, x, &c, bits - 7, x->len, x->len, NO_CHECKSUM, 0x12, 0);
         consider(best, &c);
     }
     bits = shape_eigrp(p, x->n, x->len);
@@ -247,14 +248,14 @@ static void claim_transport(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_c
         const size_t cover = p[5] & 15, header = (size_t)p[4] * 4 + (cover ? cover - 1 : 0) * 4;
         const size_t covered = cover == 0 || header > x->len ? x->len : header;
         begin(&c, 33, two_ports(p));
-        summed(s, x, &c, bits - 9, x->len, covered, 0, 0);
+        summed(s, x, &c, bits - 9, x->len, covered, (int)ec_be16(p + 6), 0, 0);
         consider(best, &c);
     }
     if (x->n >= 8 && x->len >= 8) {
         const size_t size = ec_be16(p + 4), covered = size == 0 ? x->len : size;
         if (covered >= 8 && covered <= x->len && ec_be16(p + 6) != 0) {
             begin(&c, 136, two_ports(p));
-            summed(s, x, &c, (size == x->len ? 16 : size <= 20 ? 6 : 0) - 10, x->len, covered, 0, 0);
+            summed(s, x, &c, (size == x->len ? 16 : size <= 20 ? 6 : 0) - 10, x->len, covered, (int)ec_be16(p + 6), 0, 0);
             if (c.how != EC_HOW_SHAPE)
                 consider(best, &c);
         }
@@ -288,7 +289,8 @@ static void claim_tunnels(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_cla
         ipv6_claim c;
         begin(&c, 44, PORTS_NONE);
         c.score = bits - 5;
-        if (map_get(s, map_key(KEY_PIECE, 0, x->source_hash, shape_be32(p + 4)), &value)) {
+        if (map_get(s, map_key(KEY_PIECE, 0, x->source_hash, shape_be32(p + 4)), &value) &&
+            (value & PIECE_PLACES) != ipv6_piece_place(ec_be16(p + 2))) {
             c.score += 12;
             c.how = EC_HOW_FLOW;
         }

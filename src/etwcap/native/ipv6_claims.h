@@ -18,6 +18,7 @@ typedef struct {
     uint32_t source_sum, source_role;
     int source_kind, own_known;
     int64_t source_index;
+    int only_two; /* there are but two unicast addresses of its kind */
     int64_t sole; /* index of the only address that can be at the other end, or -1 */
 } ipv6_packet;
 
@@ -29,6 +30,12 @@ typedef struct {
     int64_t ports; /* what recognises the flow: two ports, or an id; PORTS_NONE */
     int left; /* cut packets: the checksum field fits offload */
 } ipv6_claim;
+
+/* What is kept of a fragmented packet under KEY_PIECE besides its ports: the place of the last piece, in 8 bytes and
+ * with the bit for more to come, and whether pieces with other places came before. */
+#define PIECE_SEVERAL (UINT64_C(1) << 57)
+#define PIECE_PLACES (UINT64_C(0x1FFFF) << 41)
+static inline uint64_t ipv6_piece_place(uint32_t place) { return (uint64_t)(place & 0xFFF9u) << 41; }
 
 int64_t ipv6_reverse_ports(uint32_t protocol, int64_t ports);
 int ipv6_match(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c, uint64_t length, uint32_t sum, int whole,

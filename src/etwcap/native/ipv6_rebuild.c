@@ -3,6 +3,10 @@
 /* Learning needs this much; a series of numbers may have gaps of this width. */
 enum { CERTAIN = 18, WIDEST_STEP = 1024, ENOUGH_VOTES = 3, LEAST_BYTES = 16 };
 
+/* What stands for the count of bytes when a fragmented packet was whole; its sum then is 1 where the piece
+ * that made it whole began it, too. */
+enum { ALL_JOINED = 0xFFFFF };
+
 /* ------------------------------------------------------------------------------------- who else could it be ---- */
 
 typedef struct {
@@ -49,6 +53,13 @@ static int64_t sole(const ipv6_census *census, const ipv6_packet *x)
     if (census->other[k][0] == x->source_index)
         return census->other[k][1];
     return census->other[k][1] == x->source_index ? census->other[k][0] : -1;
+}
+
+/* Whether there are but two unicast addresses of the source's kind. */
+static int only_two(const ipv6_census *census, const ipv6_packet *x)
+{
+    const int k = x->source_kind == ADDRESS_GLOBAL;
+    return (x->source_kind == ADDRESS_LINK || k) && census->own_count[k] + census->other_count[k] == 2;
 }
 
 /* ------------------------------------------------------------------------- destinations without a checksum ---- */
@@ -101,10 +112,14 @@ static int serves_groups(const ec_ipv6_state *s, uint32_t port)
 }
 
 /* Whether ports alone tell a flow: an echo's identifier and two equal ports serve several destinations, and a whole
- * packet whose checksum does not agree with the flow's destination rather went to another one. */
-static int ports_tell(const ipv6_packet *x, uint32_t protocol, int64_t ports)
+ * packet whose checksum does not agree with the flow's destination rather went to another one. A service that talks to
+ * groups and to hosts from the same port never does. */
+static int ports_tell(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, int64_t ports)
 {
-    return !x->whole || protocol == 6 || (protocol != 58 && ports >> 16 != (ports & 0xFFFF));
+    const int equal = ports >> 16 == (ports & 0xFFFF);
+    if (protocol == 17 && equal && serves_groups(s, (uint32_t)(ports & 0xFFFF)))
+        return 0;
+    return !x->whole || protocol == 6 || (protocol != 58 && !equal);
 }
 
 static int by_kind(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
@@ -116,7 +131,7 @@ static int by_kind(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
         case 2:
         case 3:
         case 4:
-            if (x->n < 48 || ipv6_kind(p + 16) == ADDRESS_NONE || ipv6_kind(p + 16) == ADDRESS_GROUP)
+            if (x->n < 32 || ipv6_kind(p + 16) == ADDRESS_NONE || ipv6_kind(p + 16) == ADDRESS_GROUP)
                 return 0;
             memcpy(c->to, p + 16, 16);
             c->has_to = 1;
@@ -154,12 +169,40 @@ static int by_kind(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
         return sent_to_group(c, 0x0A);
     if (c->protocol == 112 && (c->how == EC_HOW_OWN_SUM || !x->whole))
         return sent_to_group(c, 0x12);
+    if (c->protocol == 89 && !x->whole && p[1] == 1 && x->source_kind == ADDRESS_LINK)
+        return sent_to_group(c, 5); /* hellos */
+    if (c->protocol == 103 && !x->whole && (p[0] == 0x20 || p[0] == 0x23))
+        return sent_to_group(c, 0x0D); /* hellos, joins and prunes */
     return 0;
+}
+
+/* The number by which routers acknowledge a packet of EIGRP: sequence at 8 or acknowledgement at 12, of their system. */
+static uint64_t eigrp_number(const uint8_t *p, size_t at)
+{
+    return (uint64_t)ec_be16(p + 18) << 32 | shape_be32(p + at);
+}
+
+/* Routers acknowledge to whom they heard, and reserve where a path came from. */
+static int by_router(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
+{
+    const uint8_t *p = x->p;
+    uint64_t key;
+    if (c->protocol == 88 && x->n >= 20 && shape_be32(p + 12) != 0)
+        key = map_key(KEY_USER, 88, 0, eigrp_number(p, 12));
+    else if (c->protocol == 88 && x->n >= 20 && shape_be32(p + 8) != 0 && (p[1] == 4 || (p[7] & 1)))
+        key = map_key(KEY_USER, 88, 1, eigrp_number(p, 8));
+    else if (c->protocol == 46 && x->n >= 32 && (p[1] == 2 || p[1] == 6) && shape_be32(p + 8) == 0x00180102)
+        key = map_key(KEY_USER, 46, ipv6_hash(p + 12), shape_be32(p + 28));
+    else
+        return 0;
+    return sent_to(s, c, one_voted(s, key, x, 1), EC_TO_ANSWERED);
 }
 
 static int by_answer(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
     uint8_t from[16], to[16];
+    if (by_router(s, x, c))
+        return 1;
     if (shape_inner(c->protocol, x->p, x->n, from, to)) {
         const uint64_t key = map_key(KEY_USER, c->protocol, ipv6_hash(to), ipv6_hash(from));
         return sent_to(s, c, one_voted(s, key, x, 1), EC_TO_ANSWERED);
@@ -173,11 +216,24 @@ static int by_answer(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c
             return 1;
         return sent_to(s, c, one_voted(s, map_key(KEY_USER, 132, 0, back), x, 1), EC_TO_ANSWERED);
     }
+    if (c->protocol == 58 && x->source_kind == ADDRESS_GLOBAL)
+        return sent_to(s, c, one_voted(s, map_key(KEY_USER, 58, back, ec_be16(x->p + 6)), x, 1), EC_TO_ANSWERED);
     if (c->protocol == 6 && x->n >= 14 && (x->p[13] & 16))
         return sent_to(s, c, one_voted(s, map_key(KEY_SEQUENCE, 0, back, shape_be32(x->p + 8)), x, 1), EC_TO_ANSWERED);
     if (c->protocol == 17 && !serves_groups(s, ec_be16(x->p)) && !serves_groups(s, ec_be16(x->p + 2)))
         return sent_to(s, c, one_voted(s, map_key(KEY_USER, 17, 0, back), x, 1), EC_TO_ANSWERED);
     return 0;
+}
+
+/* Whether all pieces of a packet are there, and its checksum was right with no address that is known. A packet of one
+ * piece tells nothing: it may be a first piece that says wrongly that it is the last one. */
+static int joined_in_vain(const ec_ipv6_state *s, const ipv6_packet *x)
+{
+    const uint32_t id = shape_be32(x->p + 4);
+    uint64_t joined = 0, found;
+    map_get(s, map_key(KEY_JOINING, 0, x->source_hash, id), &joined);
+    return (joined >> 16 & 0xFFFFF) == ALL_JOINED && !(joined & 1) &&
+           !map_get(s, map_key(KEY_JOINED, 0, x->source_hash, id), &found);
 }
 
 static int by_piece(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
@@ -186,21 +242,36 @@ static int by_piece(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
     uint64_t value;
     if (sent_to(s, c, one_voted(s, map_key(KEY_JOINED, 0, x->source_hash, id), x, 1), EC_TO_JOINED))
         return 1;
-    if (x->p[0] != 58 && map_get(s, map_key(KEY_PIECE, 0, x->source_hash, id), &value) && (value >> 40 & 1))
-        return sent_to(s, c, peer_of(s, x, x->p[0], (int64_t)(value & 0xFFFFFFFFu), 2), EC_TO_FLOW);
-    return 0;
+    if (joined_in_vain(s, x) || x->p[0] == 58 || !map_get(s, map_key(KEY_PIECE, 0, x->source_hash, id), &value) || !(value >> 40 & 1))
+        return 0;
+    const int64_t ports = (int64_t)(value & 0xFFFFFFFFu);
+    return sent_to(s, c, peer_of(s, x, x->p[0], ports, ports >> 16 == (ports & 0xFFFF) ? 2 : 1), EC_TO_FLOW);
 }
 
-/* The parties that use a protocol without a checksum over addresses: the first two sources, and how many (3: more). */
-static int64_t other_party(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, uint32_t *parties)
+/* Those who use a protocol without a checksum over addresses, of one side: the first two sources, and how many (3:
+ * more). Sides: the machine's own addresses, and all others; where its own are not known all are others. */
+static uint64_t party_key(const ipv6_packet *x, uint32_t protocol, int own)
 {
-    uint64_t value;
-    *parties = 0;
-    if (!map_get(s, map_key(KEY_PARTY, protocol, (uint64_t)x->source_kind, 0), &value))
-        return -1;
-    const int64_t one = (int64_t)(value & 0xFFFFF), two = (int64_t)(value >> 20 & 0xFFFFF);
-    *parties = (uint32_t)(value >> 40);
-    if (*parties != 2)
+    return map_key(KEY_PARTY, protocol, (uint64_t)x->source_kind, (uint64_t)own);
+}
+
+static uint32_t parties(uint64_t value) { return (uint32_t)(value >> 40); }
+
+static int is_own(const ipv6_packet *x) { return x->own_known && (x->source_role & EC_ROLE_OWN); }
+
+/* The other end, told by who else uses the protocol, or -1; others: how many could be meant. */
+static int64_t other_party(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, uint32_t *others)
+{
+    uint64_t side = 0, across = 0;
+    map_get(s, party_key(x, protocol, is_own(x)), &side);
+    if (x->own_known)
+        map_get(s, party_key(x, protocol, !is_own(x)), &across);
+    *others = parties(across);
+    if (*others > 0)
+        return *others == 1 ? (int64_t)(across & 0xFFFFF) : -1;
+    const int64_t one = (int64_t)(side & 0xFFFFF), two = (int64_t)(side >> 20 & 0xFFFFF);
+    *others = parties(side);
+    if (*others != 2)
         return -1;
     return one == x->source_index ? two : two == x->source_index ? one : -1;
 }
@@ -235,36 +306,77 @@ static int is_tunnel(uint32_t protocol)
            protocol == 137 || protocol == 143;
 }
 
+/* How many security associations of ESP a host sends on. */
+static uint64_t associations(const ec_ipv6_state *s, uint64_t host)
+{
+    uint64_t count = 0;
+    map_get(s, map_key(KEY_SPI, 1, host, 0), &count);
+    return count;
+}
+
+/* Whether ESP can go there: a host that sends on more associations than come back talks to others as well. */
+static int is_gateway(const ec_ipv6_state *s, const ipv6_packet *x, int64_t to)
+{
+    uint32_t others = 0;
+    if (to < 0)
+        return 0;
+    const uint64_t sent = associations(s, x->source_hash), back = associations(s, s->address_hash[to]);
+    const int64_t other = other_party(s, x, 50, &others);
+    return sent <= (back ? back : 1) && (other < 0 ? others < 2 || !is_own(x) : other == to);
+}
+
+/* Whether to believe that the only host there is is at the other end. */
+static int is_likely(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, int64_t to, int64_t other)
+{
+    uint64_t value;
+    if (to < 0 || (protocol == 50 && !is_gateway(s, x, to)))
+        return 0;
+    return !is_tunnel(protocol) || x->only_two || other == to ||
+           map_get(s, map_key(KEY_PAIR, 0, x->source_hash, s->address_hash[to]), &value);
+}
+
 /* The host at the other end, told by whom else this one talks to, and by who else talks so. */
 static int by_host(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
 {
     uint64_t value;
-    uint32_t parties = 0;
+    uint32_t others = 0;
     const int unsummed = is_unsummed(c->protocol);
+    const int echo = c->protocol == 58 && x->n >= 8 && (x->p[0] == 128 || x->p[0] == 129);
     if (!x->whole && x->n < LEAST_BYTES)
         return 0;
     if (c->protocol == 88 && x->p[1] != 4 && !(x->p[7] & 1) && shape_be32(x->p + 12) == 0)
         return 0; /* may go to the group as well as to one router */
     if (x->source_kind == ADDRESS_LOOPBACK && (unsummed || !x->whole || c->protocol == 6))
         return sent_to(s, c, x->source_index, EC_TO_SOLE);
-    if (!unsummed && (x->whole || (c->protocol != 6 && c->protocol != 17)))
+    if (c->protocol == 44 && joined_in_vain(s, x))
+        return 0;
+    if (!unsummed && (x->whole || (c->protocol != 6 && c->protocol != 17 && !echo)))
         return 0;
     if (c->protocol == 17 && (serves_groups(s, ec_be16(x->p)) || serves_groups(s, ec_be16(x->p + 2))))
         return 0;
     if (x->source_kind == ADDRESS_LINK && (c->protocol == 50 || c->protocol == 44 || !unsummed))
         return 0;
-    const int64_t other = unsummed && c->protocol != 255 && c->protocol != 44 ? other_party(s, x, c->protocol, &parties) : -1;
+    const int has_parties = unsummed && c->protocol != 255 && c->protocol != 44;
+    int64_t other = has_parties ? other_party(s, x, c->protocol, &others) : -1;
+    if (other == x->source_index)
+        other = -1;
     if (s->sole < 2 || !unsummed)
-        return s->sole && x->own_known && x->sole >= 0 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
+        return s->sole && x->own_known && (!unsummed || is_likely(s, x, c->protocol, x->sole, other))
+                   ? sent_to(s, c, x->sole, EC_TO_SOLE)
+                   : 0;
+    int64_t to = other;
     if (map_get(s, map_key(KEY_HOST, 0, x->source_hash, 0), &value)) {
         const int64_t host = (int64_t)vote_index(value);
-        if (vote_several(value) || (other >= 0 ? other != host : is_tunnel(c->protocol) && x->sole != host))
+        if (vote_several(value)) /* of many hosts the one that talks so, too */
+            to = c->protocol == 59 || !x->own_known ? -1 : other;
+        else if (other >= 0 ? other != host : is_tunnel(c->protocol) && x->sole != host)
             return 0;
-        return sent_to(s, c, host, EC_TO_SOLE);
+        else
+            to = host;
+    } else if (other < 0) {
+        to = others <= 1 ? x->sole : -1;
     }
-    if (other >= 0)
-        return sent_to(s, c, other, EC_TO_SOLE);
-    return x->sole >= 0 && parties <= 1 ? sent_to(s, c, x->sole, EC_TO_SOLE) : 0;
+    return is_likely(s, x, c->protocol, to, other) ? sent_to(s, c, to, EC_TO_SOLE) : 0;
 }
 
 static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_claim *c)
@@ -273,13 +385,16 @@ static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_clai
         return;
     if (c->where == EC_TO_SEVERAL)
         return;
-    if (c->ports != 0 && ports_tell(x, c->protocol, c->ports) &&
+    if (c->ports != 0 && ports_tell(s, x, c->protocol, c->ports) &&
         sent_to(s, c, peer_of(s, x, c->protocol, c->ports, x->whole ? 2 : 1), EC_TO_FLOW))
         return;
     if (by_kind(s, x, c) || by_answer(s, x, c))
         return;
-    if (c->ports == 0 && sent_to(s, c, peer_of(s, x, c->protocol, 0, 1), EC_TO_FLOW))
-        return;
+    if (c->ports == 0) {
+        const int64_t peer = peer_of(s, x, c->protocol, 0, 1);
+        if ((c->protocol != 50 || is_gateway(s, x, peer)) && sent_to(s, c, peer, EC_TO_FLOW))
+            return;
+    }
     by_host(s, x, c);
 }
 
@@ -338,6 +453,12 @@ static void learn_quoted(ec_ipv6_state *s, const ipv6_packet *x)
     learn_flow(s, quoted + 8, from, quoted + 24, quoted[6], ports);
 }
 
+/* Protocols whose checksum an adapter may fill in. */
+static int is_filled(uint32_t protocol)
+{
+    return protocol == 6 || protocol == 17 || protocol == 58 || protocol == 33 || protocol == 136;
+}
+
 static void learn_filling(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c)
 {
     const uint64_t key = map_key(KEY_FILLING, c->protocol, x->source_hash, 0);
@@ -374,6 +495,33 @@ static void learn_open(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim 
     map_put(s, key, (uint64_t)left | (uint64_t)other << 8);
 }
 
+/* Who sent which number of EIGRP, who acknowledged it; where the paths of RSVP came from. */
+static void learn_routers(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c, uint32_t me)
+{
+    const uint8_t *p = x->p;
+    if (c->protocol == 88 && x->n >= 20) {
+        if (shape_be32(p + 8) != 0)
+            map_vote(s, map_key(KEY_USER, 88, 0, eigrp_number(p, 8)), me);
+        if (shape_be32(p + 12) != 0)
+            map_vote(s, map_key(KEY_USER, 88, 1, eigrp_number(p, 12)), me);
+    } else if (c->protocol == 46 && x->n >= 52 && p[1] == 1 && shape_be32(p + 8) == 0x00180102 && shape_be32(p + 32) == 0x00180302) {
+        const int64_t hop = ipv6_intern(s, p + 36, EC_ROLE_TOLD);
+        if (hop >= 0)
+            map_vote(s, map_key(KEY_USER, 46, ipv6_hash(p + 12), shape_be32(p + 28)), (uint32_t)hop);
+    }
+}
+
+/* An association of ESP that was not seen before. */
+static void learn_association(ec_ipv6_state *s, const ipv6_packet *x)
+{
+    const uint64_t key = map_key(KEY_SPI, 0, x->source_hash, shape_be32(x->p));
+    uint64_t value;
+    if (map_get(s, key, &value))
+        return;
+    map_put(s, key, 1);
+    map_put(s, map_key(KEY_SPI, 1, x->source_hash, 0), associations(s, x->source_hash) + 1);
+}
+
 /* What a packet teaches whose destination no checksum tells. */
 static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c)
 {
@@ -382,18 +530,18 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
         return;
     const uint32_t me = (uint32_t)x->source_index;
     if (is_unsummed(c->protocol) && c->protocol != 44 && c->protocol != 255) {
-        const uint64_t key = map_key(KEY_PARTY, c->protocol, (uint64_t)x->source_kind, 0);
+        const uint64_t key = party_key(x, c->protocol, is_own(x));
         uint64_t value = 0;
         map_get(s, key, &value);
         const uint32_t one = (uint32_t)(value & 0xFFFFF), two = (uint32_t)(value >> 20 & 0xFFFFF);
-        const uint32_t parties = (uint32_t)(value >> 40);
-        if (parties == 0)
+        if (parties(value) == 0)
             map_put(s, key, (uint64_t)1 << 40 | me);
-        else if (parties == 1 && one != me)
+        else if (parties(value) == 1 && one != me)
             map_put(s, key, (uint64_t)2 << 40 | (uint64_t)me << 20 | one);
-        else if (parties == 2 && one != me && two != me)
+        else if (parties(value) == 2 && one != me && two != me)
             map_put(s, key, (uint64_t)3 << 40 | (value & 0xFFFFFFFFFFu));
     }
+    learn_routers(s, x, c, me);
     uint8_t from[16], to[16];
     if (shape_inner(c->protocol, p, x->n, from, to))
         map_vote(s, map_key(KEY_USER, c->protocol, ipv6_hash(from), ipv6_hash(to)), me);
@@ -408,6 +556,8 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
             map_vote(s, map_key(KEY_TAG, 0, ports, shape_be32(p + 16)), me);
     } else if (c->protocol == 17) {
         map_vote(s, map_key(KEY_USER, 17, 0, ports), me);
+    } else if (c->protocol == 58) {
+        map_vote(s, map_key(KEY_USER, 58, ports, ec_be16(p + 6)), me);
     } else if (c->protocol == 6 && x->n >= 14) {
         const size_t header = (size_t)(p[12] >> 4) * 4;
         const uint32_t sequence = shape_be32(p + 4);
@@ -426,14 +576,16 @@ static void learn_unsummed(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_cl
 }
 
 /* A piece of a fragmented packet: sums add up. State under KEY_JOINING: sum 16 bits, bytes 20, total 20, protocol 8;
- * under KEY_PIECE: ports 32 bits, protocol 8, 1 where the ports are known. */
+ * under KEY_PIECE: ports 32 bits, protocol 8, 1 where the ports are known, and what ipv6_piece_place says. */
 static void learn_piece(ec_ipv6_state *s, const ipv6_packet *x, uint32_t mode)
 {
     const uint8_t *p = x->p;
     const uint32_t id = shape_be32(p + 4), place = ec_be16(p + 2), start = place & 0xFFF8u;
     const uint64_t piece = map_key(KEY_PIECE, 0, x->source_hash, id), joining = map_key(KEY_JOINING, 0, x->source_hash, id);
-    uint64_t known = (uint64_t)p[0] << 32, value = 0;
-    map_get(s, piece, &known);
+    uint64_t known = (uint64_t)p[0] << 32, value = 0, others = ipv6_piece_place(place);
+    if (map_get(s, piece, &known) && (known & PIECE_PLACES) != others)
+        others |= PIECE_SEVERAL;
+    known &= ~(uint64_t)PIECE_PLACES;
     if (start == 0 && x->n >= 16) {
         known = (uint64_t)p[0] << 32;
         if (p[0] == 6 || p[0] == 17 || p[0] == 132 || p[0] == 33 || p[0] == 136)
@@ -441,13 +593,13 @@ static void learn_piece(ec_ipv6_state *s, const ipv6_packet *x, uint32_t mode)
         else if (p[0] == 58 && (p[8] == 128 || p[8] == 129))
             known |= (uint64_t)1 << 40 | (uint32_t)ec_be16(p + 12) << 16 | p[8];
     }
-    map_put(s, piece, known);
+    map_put(s, piece, known | others);
     if (!(mode & EC_IPV6_JOIN) || !x->whole)
         return;
     map_get(s, joining, &value);
     uint32_t sum = (uint32_t)value & 0xFFFF, bytes = (uint32_t)(value >> 16) & 0xFFFFF, total = (uint32_t)(value >> 36) & 0xFFFFF;
     uint32_t protocol = (uint32_t)(value >> 56);
-    if (bytes == 0xFFFFF)
+    if (bytes == ALL_JOINED)
         return;
     if (start == 0)
         protocol = p[0];
@@ -471,7 +623,7 @@ static void learn_piece(ec_ipv6_state *s, const ipv6_packet *x, uint32_t mode)
                 map_vote(s, map_key(KEY_JOINED, 0, x->source_hash, id), (uint32_t)index);
             learn_flow(s, x->source, x->source_index, inner.to, protocol, inner.ports);
         }
-        map_put(s, joining, (uint64_t)0xFFFFF << 16);
+        map_put(s, joining, (uint64_t)ALL_JOINED << 16 | (start == 0));
         return;
     }
     map_put(s, joining, (uint64_t)sum | (uint64_t)bytes << 16 | (uint64_t)total * (UINT64_C(1) << 36) | (uint64_t)protocol << 56);
@@ -486,8 +638,10 @@ static void learn(ec_ipv6_state *s, const ipv6_packet *x, const ipv6_claim *c, u
         if (c->protocol == 58 && x->p[0] >= 1 && x->p[0] <= 4)
             learn_quoted(s, x);
     }
-    if (c->score >= CERTAIN && summed && (c->protocol == 6 || c->protocol == 17) && c->where != EC_TO_SEVERAL)
+    if (c->score >= CERTAIN && summed && is_filled(c->protocol) && c->where != EC_TO_SEVERAL)
         learn_filling(s, x, c);
+    if (c->protocol == 50)
+        learn_association(s, x);
     if (!x->whole && !x->has_told && (c->protocol == 6 || c->protocol == 17))
         learn_open(s, x, c);
     if (!checked && c->score >= 10)
@@ -577,6 +731,7 @@ int64_t ec_ipv6_rebuild(ec_ipv6_state *state, uint8_t *buffer, size_t size, cons
             x.source_role = x.source_index < 0 ? 0 : state->role[x.source_index];
             x.own_known = census.own_known;
             x.sole = sole(&census, &x);
+            x.only_two = only_two(&census, &x);
             ipv6_claim_best(state, &x, &c);
         } else {
             memset(&c, 0, sizeof c);

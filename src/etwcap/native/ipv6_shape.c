@@ -51,7 +51,7 @@ int shape_tcp(const uint8_t *p, size_t n, size_t len)
     const size_t header = (size_t)(p[12] >> 4) * 4;
     const uint32_t flags = p[13];
     const int syn = (flags & 2) != 0, fin = (flags & 1) != 0, rst = (flags & 4) != 0, ack = (flags & 16) != 0;
-    int bits = header < 20 || header > len ? -8 : header == len ? 4 : 1;
+    int bits = header < 20 ? -16 : header > len ? -8 : header == len ? 4 : 1;
     bits += (p[12] & 0x0E) ? -3 : 3;
     if ((flags & 0x3F) == 0 || (syn && (fin || rst)) || (fin && rst))
         bits -= 6;

@@ -42,6 +42,8 @@ class Packet:
     source_role: int = 0
     source_index: int = -1
     own_known: bool = False
+    only_two: bool = False
+    """there are but two unicast addresses of its kind"""
     sole: int = -1
 
 
@@ -240,7 +242,7 @@ def _tcp(s: State, x: Packet) -> Claim:
 def _icmpv6_groups(p: bytes) -> list[bytes]:
     kind = p[0]
     if 1 <= kind <= 4:
-        return [p[16:32]] if len(p) >= 48 else []
+        return [p[16:32]] if len(p) >= 32 else []
     if kind == 130:
         return [group(1), p[8:24]] if len(p) >= 24 else [group(1)]
     if kind == 131:
@@ -259,16 +261,20 @@ def _icmpv6(s: State, x: Packet) -> Claim:
     if len(x.p) >= 8 and x.p[0] in (128, 129):
         c.ports = be16(x.p, 4) << 16 | x.p[0]
     groups = _icmpv6_groups(x.p) if len(x.p) >= 8 else []
-    got = match(s, x, c, x.length, x.sum, x.whole, None, groups)
+    field = be16(x.p, 2) if len(x.p) >= 4 else None
+    got = match(s, x, c, x.length, x.sum, x.whole, field, groups)
     c.score = bits + got - (3 if x.whole and got <= 0 else 0)
     return c
 
 
-def _summed(s: State, x: Packet, c: Claim, bits: int, length: int, covered: int, *lasts: int) -> Claim:
-    """A protocol with a checksum over pseudo-header (with this length) and data (so many bytes)."""
+def _summed(
+    s: State, x: Packet, c: Claim, bits: int, length: int, covered: int, *lasts: int, field: int | None = None
+) -> Claim:
+    """A protocol with a checksum over pseudo-header (with this length) and data (so many bytes); ``field``: where an
+    adapter may fill it in."""
     there = x.whole or covered <= len(x.p)
     total = x.sum if covered == len(x.p) else sum_of(x.p[:covered]) if there else 0
-    c.score = bits + match(s, x, c, length, total, there, None, [group(last) for last in lasts])
+    c.score = bits + match(s, x, c, length, total, there, field, [group(last) for last in lasts])
     return c
 
 
@@ -327,13 +333,13 @@ def _transport(s: State, x: Packet) -> list[Claim]:
     if bits != NO:
         cover = p[5] & 15
         covered = length if cover == 0 or p[4] * 4 + (cover - 1) * 4 > length else p[4] * 4 + (cover - 1) * 4
-        claims.append(_summed(s, x, Claim(33, be32(p, 0)), bits - 9, length, covered))
+        claims.append(_summed(s, x, Claim(33, be32(p, 0)), bits - 9, length, covered, field=be16(p, 6)))
     if len(p) >= 8 and length >= 8:
         size = be16(p, 4)
         covered = size or length
         if 8 <= covered <= length and be16(p, 6):
             bits = (16 if size == length else 6 if size <= 20 else 0) - 10
-            c = _summed(s, x, Claim(136, be32(p, 0)), bits, length, covered)
+            c = _summed(s, x, Claim(136, be32(p, 0)), bits, length, covered, field=be16(p, 6))
             if c.how != SHAPE:
                 claims.append(c)
     return claims
@@ -355,7 +361,8 @@ def _tunnels(s: State, x: Packet) -> list[Claim]:
     claim(143, shape.ethernet(p, length), 14)
     bits = shape.fragment(p, length)
     if bits != NO:
-        known = ("piece", x.source, be32(p, 4)) in s.learnt
+        piece = s.learnt.get(("piece", x.source, be32(p, 4)))
+        known = piece is not None and (piece[3] or piece[2] != be16(p, 2) & 0xFFF9)
         claims.append(Claim(44, how=BY_FLOW if known else SHAPE, score=bits - 5 + (12 if known else 0)))
     claim(108, shape.ipcomp(p, length), 12)
     if len(p) >= 8 and x.whole and x.sum == 0 and p[0] <= 18 and p[1] <= 15:

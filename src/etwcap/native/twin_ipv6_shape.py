@@ -70,7 +70,7 @@ def tcp(p: bytes, length: int) -> int:
         return NO
     header, flags = (p[12] >> 4) * 4, p[13]
     fin, syn, rst, ack = (bool(flags & bit) for bit in (1, 2, 4, 16))
-    bits = -8 if header < 20 or header > length else 4 if header == length else 1
+    bits = -16 if header < 20 else -8 if header > length else 4 if header == length else 1
     bits += -3 if p[12] & 0x0E else 3
     if flags & 0x3F == 0 or (syn and (fin or rst)) or (fin and rst):
         bits -= 6
