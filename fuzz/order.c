@@ -7,7 +7,45 @@
 
 #define ROWS 64
 
-/* A raw IP packet of the input: TCP segments and datagrams of a few connections, errors that quote them, or any bytes. */
+/* Makes a packet of any bytes the one of a tunnel, up to the lengths of the IP packet in it. */
+static void write_tunnel(uint8_t *p, size_t size, size_t which)
+{
+    static const struct {
+        uint8_t protocol, length;
+        uint8_t head[24];
+    } tunnels[] = {
+        {4, 0, {0}},
+        {47, 4, {0, 0, 8, 0}},
+        {47, 16, {0xB0, 0, 8, 0}},
+        {47, 18, {0, 0, 0x65, 0x58, [16] = 8}},
+        {47, 14, {0x30, 1, 0x88, 0x0B, [12] = 0, 0x21}},
+        {47, 8, {0, 0, 0x88, 0x47, 0, 0, 1, 64}},
+        {97, 16, {0x30, 0, [14] = 8}},
+        {115, 18, {1, [16] = 8}},
+        {115, 22, {1, [20] = 8}},
+        {137, 4, {0, 0, 1, 64}},
+        {17, 24, {0, 0, 8, 0x68, 0, 0, 0, 0, 0x36, 0xFF, [19] = 0x85, 1, 0, 0, 0}},
+        {17, 16, {0, 0, 0x17, 0xC1, 0, 0, 0, 0, 0, 0, 8, 0}},
+        {17, 16, {0, 0, 0x08, 0x68, 0, 0, 0, 0, 0x30, 0xFF}},
+    };
+    const size_t at = 20U + tunnels[which].length;
+    uint32_t sum = 0;
+    p[0] = 0x45;
+    p[2] = 0, p[3] = (uint8_t)size;
+    p[6] = p[7] = 0;
+    p[9] = tunnels[which].protocol;
+    memcpy(p + 12, "\xC0\x00\x02\x01\xC0\x00\x02\x02", 8);
+    memcpy(p + 20, tunnels[which].head, tunnels[which].length);
+    p[at] = 0x45;
+    p[at + 2] = 0, p[at + 3] = (uint8_t)(size - at);
+    p[at + 10] = p[at + 11] = 0;
+    for (size_t i = 0; i < 20; i += 2) sum += (uint32_t)p[at + i] << 8 | p[at + i + 1];
+    sum = 0xFFFF - ((sum & 0xFFFF) + (sum >> 16)) % 0xFFFF;
+    p[at + 10] = (uint8_t)(sum >> 8), p[at + 11] = (uint8_t)sum;
+}
+
+/* A raw IP packet of the input: TCP segments and datagrams of a few connections, errors that quote them, tunnels, or any
+ * bytes. */
 static size_t read_packet(fuzz_input *in, uint8_t *p)
 {
     const size_t how = fuzz_below(in, 8), ends = fuzz_below(in, 4);
@@ -58,6 +96,7 @@ static size_t read_packet(fuzz_input *in, uint8_t *p)
     } else {
         size = fuzz_below(in, 100);
         for (size_t i = 0; i < size; i++) p[i] = (uint8_t)fuzz_number(in, 1);
+        if (size >= 64 && p[0] < 13) write_tunnel(p, size, p[0]);
         return size;
     }
     p[2] = 0, p[3] = (uint8_t)size;
