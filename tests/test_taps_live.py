@@ -547,5 +547,6 @@ def test_each_condition_says_what_is_missing(
 
 def test_there_is_a_raw_tap_and_it_needs_windows() -> None:
     assert "raw" in all_taps()
-    with pytest.raises(NotHereError):
+    with pytest.raises(NotHereError) as raised:
         open_taps(["raw"], context=Context(), taps={"raw": tap(version=refuse)})
+    assert "etwcap taps" in raised.value.hint
