@@ -12,7 +12,7 @@ static void write_tunnel(uint8_t *p, size_t size, size_t which)
 {
     static const struct {
         uint8_t protocol, length;
-        uint8_t head[24];
+        uint8_t head[32];
     } tunnels[] = {
         {4, 0, {0}},
         {47, 4, {0, 0, 8, 0}},
@@ -26,6 +26,7 @@ static void write_tunnel(uint8_t *p, size_t size, size_t which)
         {137, 4, {0, 0, 1, 64}},
         {17, 24, {0, 0, 8, 0x68, 0, 0, 0, 0, 0x36, 0xFF, [19] = 0x85, 1, 0, 0, 0}},
         {17, 16, {0, 0, 0x17, 0xC1, 0, 0, 0, 0, 0, 0, 8, 0}},
+        {17, 30, {0, 0, 0x12, 0xB5, 0, 0, 0, 0, 8, [28] = 8}},
         {17, 16, {0, 0, 0x08, 0x68, 0, 0, 0, 0, 0x30, 0xFF}},
     };
     const size_t at = 20U + tunnels[which].length;
@@ -96,7 +97,7 @@ static size_t read_packet(fuzz_input *in, uint8_t *p)
     } else {
         size = fuzz_below(in, 100);
         for (size_t i = 0; i < size; i++) p[i] = (uint8_t)fuzz_number(in, 1);
-        if (size >= 64 && p[0] < 13) write_tunnel(p, size, p[0]);
+        if (size >= 72 && p[0] < 14) write_tunnel(p, size, p[0]);
         return size;
     }
     p[2] = 0, p[3] = (uint8_t)size;
