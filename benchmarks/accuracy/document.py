@@ -31,7 +31,7 @@ leave checksums to the adapter, and over links that do not.
 
 The order of packets is judged by tshark's flags of TCP analysis, keyed by addresses, ports, sequence and
 acknowledgement numbers and length: those of the capture, of a recording with disorder (`--disorder`), and of the same
-recording repaired. tshark flags TCP inside tunnels, too; causal order does not look into tunnels.
+recording repaired. tshark flags TCP inside tunnels, too.
 
 To make the captures again (needs Linux, root, and the packages it names), and to measure:
 
