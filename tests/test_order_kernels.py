@@ -100,10 +100,12 @@ def segments(source: random.Random, count: int) -> tuple[NDArray[Any], NDArray[n
         end = seq + size + (flags & 1) + (flags >> 1 & 1)
         ack = base[key] + 50 * source.randrange(12)
         role = source.choice((1, 1, 1, 1, 1, 2, 3, 4))
+        stamp, echo = (base[key] + source.randrange(6) for _ in range(2))
         facts[row] = (
             key if role in (1, 4) else source.randrange(4), source.randrange(4), source.randrange(4), seq % 2**32,
-            end % 2**32, ack % 2**32, source.randrange(3) << 16 | source.randrange(5), [edge % 2**32 for edge in edges],
-            role, source.choice((1, 2, 3)), source.randrange(2), flags, blocks, 0,
+            end % 2**32, ack % 2**32, source.randrange(3) << 16 | source.randrange(5), stamp % 2**32,
+            echo % 2**32, [edge % 2**32 for edge in edges], role, source.choice((1, 2, 3)), source.randrange(2), flags,
+            blocks, source.random() < 0.7, 0,
         )  # fmt: skip
         times[row] = now - source.choice((0, 0, 0, 40, 800))
     return facts, times

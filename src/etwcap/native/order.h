@@ -23,7 +23,9 @@ typedef struct {
     uint32_t link;       /* slot + 1 of the next one to be passed on */
     uint32_t from;       /* first byte that nobody has seen before */
     uint32_t connection; /* index */
-    uint8_t state, fresh, reason, zero;
+    uint8_t state, fresh, reason;
+    uint8_t paired; /* a report of a doubled segment, or the copy that it reports */
+    uint8_t ticks; /* its sender's time stamp goes on with it */
 } ec_order_row;
 
 /* effect waits for the row that holds the edge. */
@@ -38,6 +40,7 @@ typedef struct {
     uint32_t known; /* bits, which of these are */
     uint32_t next, seq, ack, sack, isn;
     uint32_t gone_seq, gone_ack, gone_sack;
+    uint32_t stamp, echo; /* latest time stamp, and latest echo */
     uint32_t repeats; /* of the last acknowledgement */
     uint32_t holes;   /* used */
     uint32_t hole[2 * EC_ORDER_HOLES];

@@ -88,8 +88,8 @@ static uint8_t side_of(const uint8_t *source, const uint8_t *target, size_t widt
     return (uint8_t)(side == 0 && here->slots && is_many(target, width) ? EC_ORDER_RECEIVED : side);
 }
 
-/* RFC 9293 3.1, RFC 2018 3 */
-static void read_sack(const uint8_t *p, size_t end, ec_order_fact *fact)
+/* RFC 9293 3.1, RFC 2018 3, RFC 7323 3.2 */
+static void read_options(const uint8_t *p, size_t end, ec_order_fact *fact)
 {
     for (size_t i = 20; i < end && p[i] != 0;) {
         if (p[i] == 1) {
@@ -104,6 +104,11 @@ static void read_sack(const uint8_t *p, size_t end, ec_order_fact *fact)
                 fact->sack[2 * fact->sacks + 1] = be32(p + j + 4);
                 fact->sacks++;
             }
+        if (p[i] == 8 && p[i + 1] == 10) {
+            fact->stamp = be32(p + i + 2);
+            fact->echo = be32(p + i + 6);
+            fact->stamped = 1;
+        }
         i += p[i + 1];
     }
 }
@@ -141,7 +146,7 @@ static void read_tcp(const message *m, ec_order_fact *fact)
     fact->ack = be32(m->p + 8);
     fact->end = fact->seq + (uint32_t)(m->size - header) + (fact->flags & FIN ? 1U : 0U) + (fact->flags & SYN ? 1U : 0U);
     fact->sign = (uint32_t)ec_be16(m->p + 14) << 16 | m->ident;
-    read_sack(m->p, least(header, m->n), fact);
+    read_options(m->p, least(header, m->n), fact);
 }
 
 /* By what an ICMP error quotes a packet: no checksum is among it, for that may be filled in after the capture. */

@@ -16,13 +16,15 @@ typedef struct {
     uint64_t answer; /* what is answered; of an error the packet it quotes */
     uint64_t quote;  /* by which an error would quote this packet (none of TCP) */
     uint32_t seq, end, ack;
-    uint32_t sign;                      /* of two copies of one segment equal, of others hardly */
+    uint32_t sign;                      /* window and IP identification: of two copies of one segment equal */
+    uint32_t stamp, echo;               /* TSval and TSecr (RFC 7323 3.2) */
     uint32_t sack[2 * EC_ORDER_BLOCKS]; /* edges of selectively acknowledged blocks */
     uint8_t role, side;
     uint8_t way;   /* of the connection: 1 when the sender's address and port are the greater ones */
     uint8_t flags; /* of TCP */
     uint8_t sacks; /* blocks */
-    uint8_t zero[3];
+    uint8_t stamped; /* whether the segment has a time stamp */
+    uint8_t zero[2];
 } ec_order_fact;
 
 /* Facts of each packet. direction: 0 not known, 1 received, 2 sent. own: slots (a power of two, or 0) of a table of

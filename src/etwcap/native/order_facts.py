@@ -20,13 +20,16 @@ FACT: Final = np.dtype(
         ("end", "<u4"),
         ("ack", "<u4"),
         ("sign", "<u4"),
+        ("stamp", "<u4"),
+        ("echo", "<u4"),
         ("sack", "<u4", 8),
         ("role", "u1"),
         ("side", "u1"),
         ("way", "u1"),
         ("flags", "u1"),
         ("sacks", "u1"),
-        ("zero", "u1", 3),
+        ("stamped", "u1"),
+        ("zero", "u1", 2),
     ]
 )
 """struct ec_order_fact of order_facts.h; keys are hashes, TCP numbers as in the segment."""

@@ -1,9 +1,10 @@
 /* What TCP says of the order of its segments (RFC 9293, RFC 2018). */
-#include "order.h"
+#include "order_segment.h"
 
-enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+enum { FIN = EC_TCP_FIN, SYN = EC_TCP_SYN, RST = EC_TCP_RST, ACK = EC_TCP_ACK };
 /* Bits of ec_order_way.known. */
-enum { NEXT = 1, SEQ = 2, ACKED = 4, SACKED = 8, ISN = 16, GONE_SEQ = 32, GONE_ACK = 64, GONE_SACK = 128 };
+enum { NEXT = 1, SEQ = 2, ACKED = 4, SACKED = 8, ISN = 16, GONE_SEQ = 32, GONE_ACK = 64, GONE_SACK = 128,
+       STAMPED = 256, ECHOED = 512 };
 enum { FARTHEST = 1024, OPENING = 1 << 16, THRESHOLD = 3, NEXT_IDENTS = 256 };
 
 #define beyond ec_order_beyond
@@ -128,40 +129,6 @@ static int take_opening(ec_order_connection *connection, const ec_order_fact *fa
     return 1;
 }
 
-static int pure(const ec_order_fact *fact) { return fact->seq == fact->end && !(fact->flags & (SYN | FIN | RST)); }
-
-/* Whether a selectively acknowledged block has one of the row's new bytes. */
-static int names_bytes(const ec_order_fact *fact, const ec_order_row *row)
-{
-    for (size_t i = 0; i < fact->sacks; i++)
-        if (beyond(fact->sack[2 * i + 1], row->from) && beyond(row->fact.end, fact->sack[2 * i]))
-            return 1;
-    return 0;
-}
-
-/* Whether the segment reports the row as received twice: its first block lies below its acknowledgement or inside the
- * second block (RFC 2883). */
-static int names_twice(const ec_order_fact *fact, const ec_order_row *row)
-{
-    const uint32_t left = fact->sack[0], right = fact->sack[1];
-    if (fact->sacks == 0 || row->fact.seq == row->fact.end || left != row->fact.seq)
-        return 0;
-    if (!beyond(right, fact->ack))
-        return 1;
-    return fact->sacks > 1 && !beyond(fact->sack[2], left) && !beyond(right, fact->sack[3]);
-}
-
-/* Whether a segment of the other way says that bytes behind this row's have come, but not these. */
-static int tells_gap(const ec_order_fact *fact, const ec_order_row *row)
-{
-    if (!(fact->flags & ACK) || beyond(fact->ack, row->from) || names_bytes(fact, row))
-        return 0;
-    for (size_t i = 0; i < fact->sacks; i++)
-        if (beyond(fact->sack[2 * i + 1], row->fact.end) && !beyond(row->fact.end, fact->sack[2 * i]))
-            return 1;
-    return 0;
-}
-
 /* The connection's row before that one, while it is near enough to count. */
 static ec_order_row *back(ec_order *order, uint64_t serial, int64_t time, int64_t window)
 {
@@ -170,26 +137,36 @@ static ec_order_row *back(ec_order *order, uint64_t serial, int64_t time, int64_
     return serial && row->serial == serial && row->time >= far ? row : NULL;
 }
 
+/* Whether an acknowledgement repeats another one but for more blocks (RFC 2018 4: a block stays until the bytes before it
+ * have come). */
+static int says_more(const ec_order_fact *late, const ec_order_fact *early)
+{
+    return ec_segment_pure(early) && ec_segment_pure(late) && late->ack == early->ack && late->seq == early->seq &&
+           ec_segment_names_more(late, early);
+}
+
 typedef struct {
     int copy; /* the segment has been seen on another interface */
     int gap;  /* the receiver says that later bytes came first */
+    int late; /* received with a later stamp than what its sender sent after it: so it came on the wire */
 } witness;
 
 static witness hear(ec_order *order, const ec_order_connection *connection, const ec_order_row *row, int64_t window)
 {
-    witness found = {0, 0};
+    witness found = {0, 0, 0};
     const ec_order_fact *mine = &row->fact, *repeated = NULL;
     size_t steps = 0;
     for (const ec_order_row *other = back(order, connection->last, row->time, window); other && steps < FARTHEST;
          other = back(order, other->before, row->time, window), steps++) {
         const ec_order_fact *fact = &other->fact;
         if (fact->way == mine->way) {
-            found.copy |= fact->seq == mine->seq && fact->end == mine->end && fact->ack == mine->ack &&
-                          fact->sign == mine->sign && fact->flags == mine->flags;
+            found.copy |= ec_segment_same(fact, mine);
+            if (other->time < row->time && !(mine->side & EC_ORDER_SENT) && (fact->flags & mine->flags & ACK))
+                found.late |= beyond(fact->ack, mine->ack) || says_more(fact, mine);
             continue;
         }
-        found.gap |= tells_gap(fact, row);
-        if (pure(fact) && fact->sacks == 0 && fact->ack == row->from) {
+        found.gap |= ec_segment_tells_gap(fact, row);
+        if (ec_segment_pure(fact) && fact->sacks == 0 && fact->ack == row->from) {
             found.gap |= repeated && repeated->seq == fact->seq && repeated->sign >> 16 == fact->sign >> 16;
             repeated = fact;
         }
@@ -197,31 +174,34 @@ static witness hear(ec_order *order, const ec_order_connection *connection, cons
     return found;
 }
 
-/* Whether an earlier segment of the other way acknowledges what the row brings. A second copy counts only where the
- * segment says that it came, and in a capture that is not to be trusted: it may have been the one before. */
+/* Whether an earlier segment of the other way answers the row: acknowledges what it brings, or, in a capture that is not
+ * to be trusted, echoes the time stamp that its sender uses for the first time here. */
 static int answers(const ec_order *order, const ec_order_row *other, const ec_order_row *row, const ec_order_way *way)
 {
     const ec_order_fact *fact = &other->fact;
     if (!(fact->flags & ACK))
         return 0;
+    if (row->ticks && fact->stamped && fact->echo == row->fact.stamp && ec_order_distrusted(order))
+        return 1;
     if (!row->fresh)
-        return ec_order_distrusted(order) && names_twice(fact, row);
+        return 0;
     if (row->fact.flags & SYN)
         return fact->ack - row->fact.seq - 1 < OPENING;
     if (beyond(fact->ack, row->from) && !((way->known & GONE_ACK) && beyond(way->gone_ack, row->from)))
         return 1;
-    return fact->sacks && names_bytes(fact, row) && !((way->known & GONE_SACK) && beyond(way->gone_sack, row->from));
+    return fact->sacks && ec_segment_names(fact, row) && !((way->known & GONE_SACK) && beyond(way->gone_sack, row->from));
 }
 
 /* Whether a segment that came earlier was sent after the row by the same sender. Packets of the machine count within
  * the window; those it received only where both have one stamp, which tells nothing of their order. */
-static int follows(const ec_order_row *other, const ec_order_row *row, const ec_order_way *way, int gap)
+static int follows(const ec_order *order, const ec_order_row *other, const ec_order_row *row, const ec_order_way *way,
+                   const witness *heard)
 {
     const ec_order_fact *late = &other->fact, *mine = &row->fact;
     const int both = (late->flags & mine->flags & ACK) != 0, same = other->time == row->time;
-    if (!(mine->side & EC_ORDER_SENT) && !same)
+    if (heard->late || (!(mine->side & EC_ORDER_SENT) && !same))
         return 0;
-    if (row->fresh && (other->fresh || pure(late)) && !gap && !(both && beyond(mine->ack, late->ack))) {
+    if (row->fresh && (other->fresh || ec_segment_pure(late)) && !heard->gap && !(both && beyond(mine->ack, late->ack))) {
         if (mine->flags & SYN)
             return late->seq - mine->seq - 1 < OPENING;
         if (beyond(late->seq, row->from) && !((way->known & GONE_SEQ) && beyond(way->gone_seq, row->from)))
@@ -232,19 +212,55 @@ static int follows(const ec_order_row *other, const ec_order_row *row, const ec_
     if (beyond(late->ack, mine->ack) && !((way->known & GONE_ACK) && beyond(way->gone_ack, mine->ack)) &&
         !(row->fresh && beyond(mine->seq, late->seq)))
         return 1;
-    if (!same || !pure(mine) || late->ack != mine->ack)
+    if (!same || !ec_segment_pure(mine) || late->ack != mine->ack)
         return 0;
     if (other->fresh)
         return late->seq == mine->seq || beyond(late->seq, mine->seq);
-    return pure(late) && late->seq == mine->seq && (mine->sign & 0xFFFF) &&
+    if (ec_order_distrusted(order) && says_more(late, mine))
+        return 1;
+    return ec_segment_pure(late) && late->seq == mine->seq && (mine->sign & 0xFFFF) &&
            (((late->sign - mine->sign) & 0xFFFF) - 1 < NEXT_IDENTS);
+}
+
+/* A report that a segment was doubled (D-SACK) answers the copy right before it. In a capture that is not to be trusted
+ * the copy may stand behind its report; of several, each has a report of its own. */
+static void tie_report(ec_order *order, const ec_order_connection *connection, ec_order_row *copy, int64_t window)
+{
+    ec_order_row *report = NULL;
+    size_t steps = 0;
+    for (ec_order_row *other = back(order, connection->last, copy->time, window); other && steps < FARTHEST;
+         other = back(order, other->before, copy->time, window), steps++)
+        if (other->fact.way != copy->fact.way && (other->fact.flags & ACK) && other->state != EC_ORDER_DONE &&
+            !other->paired && ec_segment_names_twice(&other->fact, copy))
+            report = other;
+    if (report) {
+        copy->paired = report->paired = 1;
+        ec_order_tie(order, copy, report, EC_ORDER_ANSWER, window);
+    }
+}
+
+/* The same where the copy stands before its report, as it should: the report waits for no other copy. */
+static void pair_report(ec_order *order, const ec_order_connection *connection, ec_order_row *report, int64_t window)
+{
+    size_t steps = 0;
+    for (ec_order_row *other = back(order, connection->last, report->time, window); other && steps < FARTHEST;
+         other = back(order, other->before, report->time, window), steps++)
+        if (other->fact.way != report->fact.way && !other->fresh && !other->paired &&
+            ec_segment_names_twice(&report->fact, other)) {
+            other->paired = report->paired = 1;
+            return;
+        }
 }
 
 static void tie_all(ec_order *order, ec_order_connection *connection, ec_order_row *row, int64_t window)
 {
-    const witness heard = hear(order, connection, row, window);
+    const witness nothing = {0, 0, 0};
+    witness heard = nothing;
+    int has_heard = 0;
     const ec_order_way *me = connection->way + row->fact.way, *others = connection->way + !row->fact.way;
     size_t steps = 0;
+    if (!row->fresh && ec_order_distrusted(order))
+        tie_report(order, connection, row, window);
     for (ec_order_row *other = back(order, connection->last, row->time, window); other && steps < FARTHEST;
          other = back(order, other->before, row->time, window), steps++) {
         if (other->state == EC_ORDER_DONE)
@@ -252,7 +268,12 @@ static void tie_all(ec_order *order, ec_order_connection *connection, ec_order_r
         if (other->fact.way != row->fact.way) {
             if (answers(order, other, row, others))
                 ec_order_tie(order, row, other, EC_ORDER_ANSWER, window);
-        } else if (!heard.copy && follows(other, row, me, heard.gap)) {
+        } else if (follows(order, other, row, me, &nothing)) {
+            if (!has_heard)
+                heard = hear(order, connection, row, window);
+            has_heard = 1;
+            if (heard.copy || !follows(order, other, row, me, &heard))
+                continue;
             ec_order_tie(order, row, other, EC_ORDER_SEQUENCE, window);
             connection->loose_until = row->time > INT64_MAX - window ? INT64_MAX : row->time + window;
         }
@@ -267,7 +288,7 @@ static void loosen(ec_order *order, const ec_order_connection *connection, const
     size_t steps = 0;
     for (ec_order_row *row = back(order, connection->last, teller->time, window); row && steps < FARTHEST;
          row = back(order, row->before, teller->time, window), steps++) {
-        if (row->fact.way == teller->fact.way || row->edges == 0 || !row->fresh || !tells_gap(&teller->fact, row))
+        if (row->fact.way == teller->fact.way || row->edges == 0 || !row->fresh || !ec_segment_tells_gap(&teller->fact, row))
             continue;
         for (uint32_t number = row->edges; number; number = order->edges[number - 1].next) {
             ec_order_edge *edge = order->edges + number - 1;
@@ -284,15 +305,21 @@ static void loosen(ec_order *order, const ec_order_connection *connection, const
 }
 
 /* A segment is sent again when its receiver has repeated itself (RFC 5681 3.2): in a capture that is not to be trusted,
- * it moves behind the repetitions. */
+ * it moves behind the repetitions, if it is not much earlier and its sender has not sent more with a later stamp. */
 static void tie_repeated(ec_order *order, const ec_order_connection *connection, ec_order_row *row, int64_t window)
 {
+    const int64_t reach = row->time < INT64_MIN + window ? INT64_MIN : row->time - 3 * (window / 20);
+    int64_t latest = INT64_MIN;
     size_t steps = 0;
     for (ec_order_row *other = back(order, connection->last, row->time, window); other && steps < FARTHEST;
          other = back(order, other->before, row->time, window), steps++) {
         const ec_order_fact *fact = &other->fact;
-        if (fact->way != row->fact.way && (fact->side & EC_ORDER_SENT) && !other->fresh && fact->seq != fact->end &&
-            fact->seq == row->fact.ack && other->state != EC_ORDER_DONE && other->time >= row->time - window / 4)
+        if (fact->way == row->fact.way || fact->seq == fact->end)
+            continue;
+        if (other->time < latest || other->time < reach)
+            return;
+        latest = other->time;
+        if ((fact->side & EC_ORDER_SENT) && !other->fresh && fact->seq == row->fact.ack && other->state != EC_ORDER_DONE)
             ec_order_tie(order, row, other, EC_ORDER_SEQUENCE, window);
     }
 }
@@ -318,7 +345,9 @@ static int is_tangled(const ec_order *order, const ec_order_row *row, const ec_o
     }
     if ((fact->flags & ACK) && (me->known & ACKED) && beyond(me->ack, fact->ack))
         return 1;
-    return pure(fact) && before->time == row->time && (me->known & (NEXT | ACKED)) == (NEXT | ACKED) &&
+    if (row->ticks && (other->known & ECHOED) && !beyond(fact->stamp, other->echo) && ec_order_distrusted(order))
+        return 1;
+    return ec_segment_pure(fact) && before->time == row->time && (me->known & (NEXT | ACKED)) == (NEXT | ACKED) &&
            (me->ack == fact->ack || beyond(me->next, fact->seq));
 }
 
@@ -337,6 +366,7 @@ void ec_order_segment(ec_order *order, ec_order_row *row, int64_t window)
         me->known |= NEXT;
         me->next = fact->seq;
     }
+    row->ticks = fact->stamped && (me->known & STAMPED) && beyond(fact->stamp, me->stamp);
     if (is_tangled(order, row, back(order, connection->last, row->time, window), me, other))
         tie_all(order, connection, row, window);
     ec_order_row *error = connection->error ? ec_order_pending(order, connection->error) : NULL;
@@ -345,16 +375,22 @@ void ec_order_segment(ec_order *order, ec_order_row *row, int64_t window)
         connection->error = 0;
     }
     raise_to(me, &me->seq, SEQ, fact->seq);
+    if (fact->stamped) {
+        raise_to(me, &me->echo, ECHOED, fact->echo);
+        raise_to(me, &me->stamp, STAMPED, fact->stamp);
+    }
     if (fact->flags & ACK) {
         if (!(me->known & ACKED) || me->ack != fact->ack)
             me->repeats = 0;
-        else if (pure(fact) && me->repeats++ < THRESHOLD && ec_order_distrusted(order))
+        else if (ec_segment_pure(fact) && me->repeats++ < THRESHOLD && ec_order_distrusted(order))
             tie_repeated(order, connection, row, window);
         raise_to(me, &me->ack, ACKED, fact->ack);
         for (size_t i = 0; i < fact->sacks; i++)
             raise_to(me, &me->sack, SACKED, fact->sack[2 * i + 1]);
         if (fact->sacks && row->time <= connection->loose_until)
             loosen(order, connection, row, window);
+        if (ec_segment_reports(fact) && ec_order_distrusted(order))
+            pair_report(order, connection, row, window);
     }
     row->before = connection->last;
     connection->last = row->serial;

@@ -42,7 +42,7 @@ def take(order: Order, facts: NDArray[Any], times: list[int], window: int) -> No
     blocks = facts["sack"].tolist()
     for values, sack, time in zip(facts.tolist(), blocks, times, strict=True):
         order.next += 1
-        fact = Fact(*values[:13])._replace(sack=sack)
+        fact = Fact(*values[:16])._replace(sack=sack)
         row = Row(fact, order.next, time, time, time)
         order.ring[order.next & (RING - 1)] = row
         if fact.role == _TCP:

@@ -28,17 +28,20 @@ class _Fact:
     end: int = 0
     ack: int = 0
     sign: int = 0
+    stamp: int = 0
+    echo: int = 0
     sack: tuple[int, ...] = ()
     role: int = 0
     side: int = 0
     way: int = 0
     flags: int = 0
+    stamped: int = 0
 
     def row(self) -> tuple[Any, ...]:
         sack = self.sack + (0,) * (2 * _BLOCKS - len(self.sack))
         return (
-            self.key, self.answer, self.quote, self.seq, self.end, self.ack, self.sign, sack, self.role, self.side,
-            self.way, self.flags, len(self.sack) // 2, (0, 0, 0),
+            self.key, self.answer, self.quote, self.seq, self.end, self.ack, self.sign, self.stamp, self.echo, sack,
+            self.role, self.side, self.way, self.flags, len(self.sack) // 2, self.stamped, (0, 0),
         )  # fmt: skip
 
 
@@ -156,10 +159,10 @@ def _read_tcp(message: Message, fact: _Fact) -> None:
     fact.seq, fact.ack = _be32(data, 4), _be32(data, 8)
     fact.end = (fact.seq + message.size - header + (fact.flags & 1) + (fact.flags >> 1 & 1)) & 0xFFFFFFFF
     fact.sign = be16(data, 14) << 16 | message.ident
-    fact.sack = _sacks(data[: min(header, len(data))])
+    _read_options(data[: min(header, len(data))], fact)
 
 
-def _sacks(data: bytes) -> tuple[int, ...]:
+def _read_options(data: bytes, fact: _Fact) -> None:
     found: list[int] = []
     at = 20
     while at < len(data) and data[at]:
@@ -171,8 +174,10 @@ def _sacks(data: bytes) -> tuple[int, ...]:
         if data[at] == 5:
             for place in range(at + 2, at + data[at + 1] - 7, 8):
                 found += [_be32(data, place), _be32(data, place + 4)]
+        if data[at] == 8 and data[at + 1] == 10:
+            fact.stamp, fact.echo, fact.stamped = _be32(data, at + 2), _be32(data, at + 6), 1
         at += data[at + 1]
-    return tuple(found[: 2 * _BLOCKS])
+    fact.sack = tuple(found[: 2 * _BLOCKS])
 
 
 def _quoted(message: Message) -> int:

@@ -27,12 +27,15 @@ class Fact(NamedTuple):
     end: int
     ack: int
     sign: int
+    stamp: int
+    echo: int
     sack: list[int]
     role: int
     side: int
     way: int
     flags: int
     sacks: int
+    stamped: int
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +65,10 @@ class Row:
     start: int = 0
     """first byte that nobody has seen before"""
     fresh: bool = False
+    ticks: bool = False
+    """its sender's time stamp goes on with it"""
+    paired: bool = False
+    """a report of a doubled segment, or the copy that it reports"""
     slot: tuple[int, int] = (0, 0)
     """of its connection"""
 

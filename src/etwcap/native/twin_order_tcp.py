@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
+from etwcap.native.twin_order_segment import (
+    ACK,
+    FIN,
+    RST,
+    SYN,
+    beyond,
+    blocks,
+    names,
+    names_twice,
+    pure,
+    reports,
+    same,
+    says_more,
+    tells_gap,
+)
 from etwcap.native.twin_order_state import ANSWER, CANCELLED, EARLIEST, LATEST, SEQUENCE, WAYS, Fact, Order, Row
 
 _BUCKETS: Final = 1 << 13
@@ -16,7 +31,6 @@ _THRESHOLD: Final = 3
 _NEXT_IDENTS: Final = 256
 _NEAR: Final = 1 << 24
 _WORD: Final = 0xFFFFFFFF
-_FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
 _SENT = 2
 
 
@@ -32,6 +46,8 @@ class Way:
     gone_seq: int | None = None
     gone_ack: int | None = None
     gone_sack: int | None = None
+    stamp: int | None = None
+    echo: int | None = None
     repeats: int = 0
     holes: list[tuple[int, int]] = field(default_factory=list)
 
@@ -54,16 +70,12 @@ class Connection:
         return fresh
 
 
-def _beyond(a: int, b: int | None) -> bool:
-    return b is not None and a != b and (a - b) & _WORD <= _NEAR
-
-
 def _above(mark: int | None, value: int) -> bool:
-    return mark is not None and _beyond(mark, value)
+    return mark is not None and beyond(mark, value)
 
 
 def _raised(mark: int | None, value: int) -> int:
-    if mark is None or _beyond(value, mark) or (value - mark + _NEAR) & _WORD > 2 * _NEAR:
+    if mark is None or beyond(value, mark) or (value - mark + _NEAR) & _WORD > 2 * _NEAR:
         return value
     return mark
 
@@ -92,19 +104,19 @@ def _fill_holes(way: Way, seq: int, end: int) -> int | None:
     at = 0
     while at < len(way.holes):
         start, stop = way.holes[at]
-        if not _beyond(end, start) or not _beyond(stop, seq):
+        if not beyond(end, start) or not beyond(stop, seq):
             at += 1
             continue
-        first = seq if _beyond(seq, start) else start
-        if found is None or _beyond(found, first):
+        first = seq if beyond(seq, start) else start
+        if found is None or beyond(found, first):
             found = first
-        if _beyond(seq, start):
+        if beyond(seq, start):
             way.holes[at] = start, seq
-            if _beyond(stop, end):
+            if beyond(stop, end):
                 _add_hole(way, end, stop)
             else:
                 at += 1
-        elif _beyond(stop, end):
+        elif beyond(stop, end):
             way.holes[at] = end, stop
             at += 1
         else:
@@ -117,20 +129,20 @@ def _take_bytes(way: Way, fact: Fact, row: Row) -> bool:
     if way.next is None:
         way.next = end
         row.start = seq
-        return (end - seq) & _WORD > 1 or bool(fact.flags & _FIN)
-    if _beyond(seq, way.next):
+        return (end - seq) & _WORD > 1 or bool(fact.flags & FIN)
+    if beyond(seq, way.next):
         _add_hole(way, way.next, seq)
         way.next = end
         row.start = seq
         return True
-    if seq != way.next and not _beyond(way.next, seq):
+    if seq != way.next and not beyond(way.next, seq):
         way.holes.clear()
         way.next = end
         return False
     first = _fill_holes(way, seq, end)
     if first is not None:
         row.start = first
-    if _beyond(end, way.next):
+    if beyond(end, way.next):
         if first is None:
             row.start = way.next
         way.next = end
@@ -142,7 +154,7 @@ def _take_opening(connection: Connection, fact: Fact, row: Row) -> bool:
     me, other = connection.ways[fact.way], connection.ways[1 - fact.way]
     if me.isn == fact.seq:
         return False
-    if not fact.flags & _ACK and other.ack != (fact.seq + 1) & _WORD:
+    if not fact.flags & ACK and other.ack != (fact.seq + 1) & _WORD:
         connection.renew(1 - fact.way)
     if me.seq is None or (me.seq - fact.seq - 1) & _WORD >= _OPENING:
         me = connection.renew(fact.way)
@@ -151,34 +163,6 @@ def _take_opening(connection: Connection, fact: Fact, row: Row) -> bool:
         me.next = 0
     me.isn = row.start = fact.seq
     return True
-
-
-def _pure(fact: Fact) -> bool:
-    return fact.seq == fact.end and not fact.flags & (_SYN | _FIN | _RST)
-
-
-def _blocks(fact: Fact) -> Iterator[tuple[int, int]]:
-    return ((fact.sack[2 * i], fact.sack[2 * i + 1]) for i in range(fact.sacks))
-
-
-def _names_twice(fact: Fact, row: Row) -> bool:
-    """Whether the segment reports the row as received twice."""
-    left, right = fact.sack[:2]
-    if not fact.sacks or row.fact.seq == row.fact.end or left != row.fact.seq:
-        return False
-    if not _beyond(right, fact.ack):
-        return True
-    return fact.sacks > 1 and not _beyond(fact.sack[2], left) and not _beyond(right, fact.sack[3])
-
-
-def _tells_gap(fact: Fact, row: Row) -> bool:
-    if not fact.flags & _ACK or _beyond(fact.ack, row.start) or _names_bytes(fact, row):
-        return False
-    return any(_beyond(right, row.fact.end) and not _beyond(row.fact.end, left) for left, right in _blocks(fact))
-
-
-def _names_bytes(fact: Fact, row: Row) -> bool:
-    return any(_beyond(right, row.start) and _beyond(row.fact.end, left) for left, right in _blocks(fact))
 
 
 def _back(order: Order, serial: int, time: int, window: int) -> Iterator[Row]:
@@ -192,72 +176,101 @@ def _back(order: Order, serial: int, time: int, window: int) -> Iterator[Row]:
         row = order.row(row.before)
 
 
-def _hear(order: Order, connection: Connection, row: Row, window: int) -> tuple[bool, bool]:
-    """Whether the segment has been seen on another interface, and whether its receiver says that later bytes came
-    first."""
-    copy = gap = False
+class _Witness(NamedTuple):
+    """Whether the segment has been seen on another interface; whether its receiver says that later bytes came first;
+    whether it was received with a later stamp than what its sender sent after it."""
+
+    copy: bool
+    gap: bool
+    late: bool
+
+
+def _hear(order: Order, connection: Connection, row: Row, window: int) -> _Witness:
+    copy = gap = late = False
     mine = row.fact
     repeated: Fact | None = None
     for other in _back(order, connection.last, row.time, window):
         fact = other.fact
         if fact.way == mine.way:
-            copy |= (fact.seq, fact.end, fact.ack, fact.sign, fact.flags) == (
-                mine.seq,
-                mine.end,
-                mine.ack,
-                mine.sign,
-                mine.flags,
-            )
+            copy |= same(fact, mine)
+            if other.time < row.time and not mine.side & _SENT and fact.flags & mine.flags & ACK:
+                late |= beyond(fact.ack, mine.ack) or says_more(fact, mine)
             continue
-        gap |= _tells_gap(fact, row)
-        if _pure(fact) and fact.sacks == 0 and fact.ack == row.start:
+        gap |= tells_gap(fact, row)
+        if pure(fact) and fact.sacks == 0 and fact.ack == row.start:
             if repeated is not None:
                 gap |= repeated.seq == fact.seq and repeated.sign >> 16 == fact.sign >> 16
             repeated = fact
-    return copy, gap
+    return _Witness(copy, gap, late)
 
 
 def _answers(order: Order, other: Row, row: Row, way: Way) -> bool:
     fact = other.fact
-    if not fact.flags & _ACK:
+    if not fact.flags & ACK:
         return False
-    if not row.fresh:
-        return order.distrusted and _names_twice(fact, row)
-    if row.fact.flags & _SYN:
-        return (fact.ack - row.fact.seq - 1) & _WORD < _OPENING
-    if _beyond(fact.ack, row.start) and not _above(way.gone_ack, row.start):
+    if row.ticks and fact.stamped and fact.echo == row.fact.stamp and order.distrusted:
         return True
-    return bool(fact.sacks) and _names_bytes(fact, row) and not _above(way.gone_sack, row.start)
-
-
-def _follows(other: Row, row: Row, way: Way, *, gap: bool) -> bool:
-    late, mine = other.fact, row.fact
-    both, same = bool(late.flags & mine.flags & _ACK), other.time == row.time
-    if not mine.side & _SENT and not same:
+    if not row.fresh:
         return False
-    if row.fresh and (other.fresh or _pure(late)) and not gap and not (both and _beyond(mine.ack, late.ack)):
-        if mine.flags & _SYN:
+    if row.fact.flags & SYN:
+        return (fact.ack - row.fact.seq - 1) & _WORD < _OPENING
+    if beyond(fact.ack, row.start) and not _above(way.gone_ack, row.start):
+        return True
+    return bool(fact.sacks) and names(fact, row) and not _above(way.gone_sack, row.start)
+
+
+def _follows(order: Order, other: Row, row: Row, way: Way, heard: _Witness) -> bool:
+    late, mine = other.fact, row.fact
+    both, at_once = bool(late.flags & mine.flags & ACK), other.time == row.time
+    if heard.late or (not mine.side & _SENT and not at_once):
+        return False
+    if row.fresh and (other.fresh or pure(late)) and not heard.gap and not (both and beyond(mine.ack, late.ack)):
+        if mine.flags & SYN:
             return (late.seq - mine.seq - 1) & _WORD < _OPENING
-        if _beyond(late.seq, row.start) and not _above(way.gone_seq, row.start):
+        if beyond(late.seq, row.start) and not _above(way.gone_seq, row.start):
             return True
-    if not both or (late.flags | mine.flags) & (_SYN | _RST):
+    if not both or (late.flags | mine.flags) & (SYN | RST):
         return False
     if (
-        _beyond(late.ack, mine.ack)
+        beyond(late.ack, mine.ack)
         and not _above(way.gone_ack, mine.ack)
-        and not (row.fresh and _beyond(mine.seq, late.seq))
+        and not (row.fresh and beyond(mine.seq, late.seq))
     ):
         return True
-    if not same or not _pure(mine) or late.ack != mine.ack:
+    if not at_once or not pure(mine) or late.ack != mine.ack:
         return False
     if other.fresh:
-        return late.seq == mine.seq or _beyond(late.seq, mine.seq)
+        return late.seq == mine.seq or beyond(late.seq, mine.seq)
+    if order.distrusted and says_more(late, mine):
+        return True
     ahead = (late.sign - mine.sign) & 0xFFFF
-    return _pure(late) and late.seq == mine.seq and bool(mine.sign & 0xFFFF) and 1 <= ahead <= _NEXT_IDENTS
+    return pure(late) and late.seq == mine.seq and bool(mine.sign & 0xFFFF) and 1 <= ahead <= _NEXT_IDENTS
+
+
+def _tie_report(order: Order, connection: Connection, copy: Row, window: int) -> None:
+    report: Row | None = None
+    for other in _back(order, connection.last, copy.time, window):
+        fact = other.fact
+        free = fact.way != copy.fact.way and fact.flags & ACK and not other.done and not other.paired
+        if free and names_twice(fact, copy):
+            report = other
+    if report is not None:
+        copy.paired = report.paired = True
+        order.tie(copy, report, ANSWER, window)
+
+
+def _pair_report(order: Order, connection: Connection, report: Row, window: int) -> None:
+    for other in _back(order, connection.last, report.time, window):
+        free = other.fact.way != report.fact.way and not other.fresh and not other.paired
+        if free and names_twice(report.fact, other):
+            other.paired = report.paired = True
+            return
 
 
 def _tie_all(order: Order, connection: Connection, row: Row, window: int) -> None:
-    copy, gap = _hear(order, connection, row, window)
+    heard = _hear(order, connection, row, window)
+    if not row.fresh and order.distrusted:
+        _tie_report(order, connection, row, window)
     me, others = connection.ways[row.fact.way], connection.ways[1 - row.fact.way]
     for other in _back(order, connection.last, row.time, window):
         if other.done:
@@ -265,14 +278,14 @@ def _tie_all(order: Order, connection: Connection, row: Row, window: int) -> Non
         if other.fact.way != row.fact.way:
             if _answers(order, other, row, others):
                 order.tie(row, other, ANSWER, window)
-        elif not copy and _follows(other, row, me, gap=gap):
+        elif not heard.copy and _follows(order, other, row, me, heard):
             order.tie(row, other, SEQUENCE, window)
             connection.loose_until = min(row.time + window, LATEST)
 
 
 def _loosen(order: Order, connection: Connection, teller: Row, window: int) -> None:
     for row in _back(order, connection.last, teller.time, window):
-        if row.fact.way == teller.fact.way or not row.edges or not row.fresh or not _tells_gap(teller.fact, row):
+        if row.fact.way == teller.fact.way or not row.edges or not row.fresh or not tells_gap(teller.fact, row):
             continue
         for edge in row.edges:
             effect = edge.effect
@@ -285,11 +298,16 @@ def _loosen(order: Order, connection: Connection, teller: Row, window: int) -> N
 
 
 def _tie_repeated(order: Order, connection: Connection, row: Row, window: int) -> None:
+    reach = row.time - 3 * (window // 20) if row.time >= EARLIEST + window else EARLIEST
+    latest = EARLIEST
     for other in _back(order, connection.last, row.time, window):
         fact = other.fact
-        again = not other.fresh and fact.seq != fact.end and fact.seq == row.fact.ack
-        mine = fact.way != row.fact.way and fact.side & _SENT
-        if again and mine and not other.done and other.time >= row.time - window // 4:
+        if fact.way == row.fact.way or fact.seq == fact.end:
+            continue
+        if other.time < latest or other.time < reach:
+            return
+        latest = other.time
+        if fact.side & _SENT and not other.fresh and fact.seq == row.fact.ack and not other.done:
             order.tie(row, other, SEQUENCE, window)
 
 
@@ -299,15 +317,17 @@ def _is_tangled(order: Order, row: Row, before: Row | None, me: Way, other: Way)
     if before is None:
         return False
     if row.fresh and (
-        fact.flags & _SYN or _above(other.ack, row.start) or _above(other.sack, row.start) or _above(me.seq, row.start)
+        fact.flags & SYN or _above(other.ack, row.start) or _above(other.sack, row.start) or _above(me.seq, row.start)
     ):
         return True
     if not row.fresh and fact.seq != fact.end and other.sack is not None and order.distrusted:
         return True
-    if fact.flags & _ACK and _above(me.ack, fact.ack):
+    if fact.flags & ACK and _above(me.ack, fact.ack):
+        return True
+    if row.ticks and other.echo is not None and not beyond(fact.stamp, other.echo) and order.distrusted:
         return True
     known = me.next is not None and me.ack is not None and before.time == row.time
-    return _pure(fact) and known and (me.ack == fact.ack or _above(me.next, fact.seq))
+    return pure(fact) and known and (me.ack == fact.ack or _above(me.next, fact.seq))
 
 
 def segment(order: Order, row: Row, window: int) -> None:
@@ -315,13 +335,14 @@ def segment(order: Order, row: Row, window: int) -> None:
     fact = row.fact
     connection, row.slot = _find(order, fact.key, row.serial)
     row.start = fact.seq
-    if fact.flags & _SYN:
+    if fact.flags & SYN:
         row.fresh = _take_opening(connection, fact, row)
     elif fact.seq != fact.end:
         row.fresh = _take_bytes(connection.ways[fact.way], fact, row)
     elif connection.ways[fact.way].next is None:
         connection.ways[fact.way].next = fact.seq
     me, other = connection.ways[fact.way], connection.ways[1 - fact.way]
+    row.ticks = bool(fact.stamped) and beyond(fact.stamp, me.stamp)
     before = next(_back(order, connection.last, row.time, window), None)
     if _is_tangled(order, row, before, me, other):
         _tie_all(order, connection, row, window)
@@ -330,18 +351,22 @@ def segment(order: Order, row: Row, window: int) -> None:
         order.tie(row, error, ANSWER, window)
         connection.error = 0
     me.seq = _raised(me.seq, fact.seq)
-    if fact.flags & _ACK:
+    if fact.stamped:
+        me.stamp, me.echo = _raised(me.stamp, fact.stamp), _raised(me.echo, fact.echo)
+    if fact.flags & ACK:
         if me.ack != fact.ack:
             me.repeats = 0
-        elif _pure(fact):
+        elif pure(fact):
             me.repeats += 1
             if me.repeats <= _THRESHOLD and order.distrusted:
                 _tie_repeated(order, connection, row, window)
         me.ack = _raised(me.ack, fact.ack)
-        for _, right in _blocks(fact):
+        for _, right in blocks(fact):
             me.sack = _raised(me.sack, right)
         if fact.sacks and row.time <= connection.loose_until:
             _loosen(order, connection, row, window)
+        if reports(fact) and order.distrusted:
+            _pair_report(order, connection, row, window)
     row.before = connection.last
     connection.last = row.serial
 
@@ -362,8 +387,8 @@ def gone(order: Order, row: Row) -> None:
         return
     way = connection.ways[fact.way]
     way.gone_seq = _raised(way.gone_seq, fact.seq)
-    if not fact.flags & _ACK:
+    if not fact.flags & ACK:
         return
     way.gone_ack = _raised(way.gone_ack, fact.ack)
-    for _, right in _blocks(fact):
+    for _, right in blocks(fact):
         way.gone_sack = _raised(way.gone_sack, right)
