@@ -213,6 +213,84 @@ def test_a_new_connection_of_the_same_ports_does_not_answer_for_the_old_one() ->
     assert ordered(packets) == unchanged(packets)
 
 
+def stamped(stamp: int, echo: int, *blocks: tuple[int, int]) -> bytes:
+    """The time stamp option and that of selective acknowledgement."""
+    body = b"\x01\x01\x08\x0a" + stamp.to_bytes(4, "big") + echo.to_bytes(4, "big")
+    return body + (sack(*blocks) if blocks else b"")
+
+
+def in_disorder() -> list[Timed]:
+    """Eight answers before their causes: after them the order of packets proves little."""
+    made = []
+    for n in range(8):
+        time = -200_000 + 1000 * n
+        made.append(at(time, segment(sent=True, seq=1, ack=100, port=50000 + n)))
+        made.append(at(time + 10, segment(sent=False, seq=1, ack=1, size=99, port=50000 + n)))
+    return made
+
+
+def after_disorder(packets: list[Timed]) -> list[int]:
+    """The order in which these come out of a capture that is not to be trusted."""
+    before = in_disorder()
+    return [number - len(before) for number in numbers(ordered([*before, *packets])) if number >= len(before)]
+
+
+def reports(*blocks: tuple[int, int], stamp: int = 5, ack: int = 101, window: bool = False) -> bytes:
+    return segment(sent=window, seq=1, ack=ack, options=stamped(stamp, 5, *blocks))
+
+
+DATA = segment(sent=True, seq=1, ack=1, size=2000)
+
+
+def test_of_repeated_acknowledgements_with_one_stamp_the_one_with_more_blocks_came_later() -> None:
+    none, one, more = reports(), reports((301, 401)), reports((301, 501))
+    packets = [at(0, DATA), at(500, more), at(500, none), at(500, one)]
+    assert after_disorder(packets) == [0, 2, 3, 1]
+    assert numbers(ordered(packets)) == [0, 1, 2, 3]
+    two_blocks = [at(0, DATA), at(500, reports((601, 701), (301, 401))), at(500, reports((301, 401)))]
+    assert after_disorder(two_blocks) == [0, 2, 1]
+
+
+def test_an_acknowledgement_that_came_late_on_the_wire_stays_in_its_batch() -> None:
+    packets = [
+        at(0, DATA), at(400, reports((501, 601))), at(500, reports((501, 701))), at(500, reports(ack=51)),
+        at(900, reports((501, 901))), at(950, reports((501, 901), ack=201)), at(950, reports((501, 801))),
+    ]  # fmt: skip
+    assert after_disorder(packets) == list(range(7))
+
+
+def test_an_echo_stands_behind_the_first_segment_with_that_time_stamp() -> None:
+    def sends(stamp: int, echo: int) -> bytes:
+        return segment(sent=True, seq=1, ack=51, size=100, options=stamped(stamp, echo))
+
+    known = at(-5000, segment(sent=False, seq=1, ack=1, size=50, options=stamped(70, 10)))
+    hears = [segment(sent=False, seq=51, ack=1, options=stamped(71, 10)) for _ in range(2)]
+    assert after_disorder([known, at(0, sends(11, 71)), at(90, hears[0]), at(120, hears[1])]) == [0, 2, 1, 3]
+    assert after_disorder([known, at(0, sends(11, 70)), at(90, hears[0]), at(120, hears[1])]) == [0, 1, 2, 3]
+    orderly = [known, at(0, sends(11, 71)), at(90, hears[0]), at(120, hears[1])]
+    assert ordered(orderly) == unchanged(orderly)
+
+
+def test_a_report_of_a_doubled_segment_waits_for_one_copy_only() -> None:
+    first, copy = (segment(sent=False, seq=1, ack=1, size=100, ident=ident) for ident in (1, 2))
+    report = segment(sent=True, seq=1, ack=101, options=sack((1, 101)))
+    early = [at(0, first), at(400, report), at(500, copy), at(1500, copy)]
+    assert after_disorder(early) == [0, 2, 1, 3]
+    orderly = [at(0, first), at(400, copy), at(410, report), at(1500, copy)]
+    assert after_disorder(orderly) == [0, 1, 2, 3]
+
+
+def test_a_repetition_stays_before_what_its_sender_sent_with_a_later_stamp() -> None:
+    known = [at(-9000, segment(sent=True, seq=1 + 100 * n, ack=1, size=100)) for n in range(8)]
+    again = segment(sent=True, seq=101, ack=1, size=100, ident=7)
+    asks = [at(60 + n, segment(sent=False, seq=1, ack=101, options=sack((201, 301 + 100 * n)))) for n in range(3)]
+    first = at(-8000, segment(sent=False, seq=1, ack=101))
+    moved = [*known, first, at(0, again), *asks]
+    assert after_disorder(moved) == [*range(9), 10, 11, 12, 9]
+    goes_on = at(40, segment(sent=True, seq=801, ack=1, size=100))
+    assert after_disorder([*known, first, at(0, again), goes_on, *asks]) == list(range(14))
+
+
 def neighbors() -> tuple[bytes, bytes]:
     question = struct.pack(">BBHI", 135, 0, 0, 0) + HOST6.packed
     answer = struct.pack(">BBHI", 136, 0, 0, 0x60000000) + HOST6.packed
