@@ -1,10 +1,10 @@
 """The promise of docs/reliability.md, checked on files that were broken on purpose.
 
-    python tests/damage_run.py [FILE...] [--sample N] [--seed S] [--every N] [--core native|twin] [--jobs N]
+    python tests/damage_run.py [FILE...] [--sample N] [--seed S] [--every N] [--core native|twin] [--tshark N]
 
-Without files: traces and captures made here. One warm process per job forks for each case, so that start-up does not
-count; the child reads one broken file with ``etwcap convert`` and tells what is wrong. Prints a line per file, and one
-for each broken promise; ends with 1 if there is any.
+Without files: traces, captures and recordings made here. One warm process forks for each case, so that start-up does
+not count; the child reads one broken file with ``etwcap convert`` and ``etwcap info`` and tells what is wrong. Prints a
+line per file, and one for each broken promise; ends with 1 if there is any.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pickle
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -30,8 +31,10 @@ from typing import Any
 
 import damage_captures
 import damage_cases
+import damage_recordings
 from damage_captures import Capture
 from damage_cases import Case, Key, Trace
+from damage_recordings import Recording
 from etwcap.cli.app import main as etwcap_main
 from etwcap.etl.logfile import NEEDED
 from etwcap.native import use_backend
@@ -39,7 +42,6 @@ from etwcap.packets import Context
 from etwcap.pipeline.convert import convert  # noqa: F401  (imported now, so that no child has to)
 from etwcap.sources.capfile import CaptureFileSource
 from etwcap.sources.etl import EtlSource
-from etwcap.sources.opening import open_source
 from etwcap.synth.options import SynthOptions
 from etwcap.synth.run import synthesize
 from frames import traffic
@@ -65,6 +67,8 @@ class Report:
     expected: int = 0
     records: int = 0
     records_expected: int = 0
+    opened: int = 0
+    """outputs that tshark was given"""
     broken: list[str] = field(default_factory=list)
 
     def line(self) -> str:
@@ -75,6 +79,7 @@ class Report:
             f"untouched packets {self.delivered:,} of {self.expected:,}, records {self.records:,} of "
             f"{self.records_expected:,}; "
             f"at most {self.memory / 1e6:.0f} MB, {self.seconds:.1f} s"
+            + (f"; tshark opened {self.opened:,} outputs" if self.opened else "")
         )
 
 
@@ -101,18 +106,31 @@ def make_files(folder: Path, packets: int = 90) -> list[Path]:
         path = folder / f"{name}.etl"
         synthesize(source, path, options)
         made.append(path)
+    for name, options in (
+        ("sockets", SynthOptions(tap="raw", disorder=True)),
+        ("sockets-bare", SynthOptions(tap="raw", pktinfo=False, tables="half")),
+    ):
+        path = folder / f"{name}.pcapng"
+        synthesize(source, path, options)
+        made.append(path)
     return made
 
 
 def look_at(path: Path) -> Target:
     """The undamaged file."""
-    return damage_cases.look_at(path) if path.suffix == ".etl" else damage_captures.look_at_capture(path)
+    if path.suffix == ".etl":
+        return damage_cases.look_at(path)
+    if damage_recordings.is_recording(path):
+        return damage_recordings.look_at_recording(path)
+    return damage_captures.look_at_capture(path)
 
 
 def cases_of(target: Target, seed: int) -> Iterator[Case]:
     """All cases of a file."""
     if isinstance(target, Trace):
         return damage_cases.cases(target, seed)
+    if isinstance(target, Recording):
+        return damage_recordings.recording_cases(target, seed)
     return damage_captures.capture_cases(target, seed)
 
 
@@ -174,9 +192,19 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
     expected = target.expected(case, times=times)
     shown, told = io.StringIO(), io.StringIO()
     wrong: list[str] = []
+    words = ["convert", str(broken), "-w", str(output), "--json", "--no-progress"]
+    if isinstance(target, Recording):
+        words += ["--repair", "none"]
     with Tee() as tee, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
-        code = etwcap_main(["convert", str(broken), "-w", str(output), "--json", "--no-progress"])
-    found = tee.found if times else _without_times(tee.found)
+        code = etwcap_main(words)
+    if isinstance(target, Recording):
+        noted = damage_recordings.delivered(output) if output.exists() else Counter()
+        repaired = _code_of("convert", str(broken), "-w", str(output), "--json", "--no-progress")
+        if repaired != code:
+            wrong.append(f"exit code {code} without repair, {repaired} with it")
+    else:
+        noted = tee.found
+    found = noted if times else _without_times(noted)
     missing = sum((expected - found).values())
     if missing:
         wrong.append(f"{missing} of {sum(expected.values())} untouched packets are missing")
@@ -192,6 +220,7 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
     if code in (0, 4) and not result:
         wrong.append("no result in JSON")
     wrong += _judge(target, case, code, result, sum(found.values()), sum(expected.values()), told.getvalue())
+    wrong += _info(broken, code, result)
     if output.exists():
         written = result.get("packets_written")
         again = _count(output)
@@ -201,6 +230,29 @@ def examine(target: Target, case: Case, broken: Path, output: Path) -> Finding:
         wrong.append("no output")
     intact, records = sum(expected.values()), sum(untouched.values())
     return Finding(wrong, code, intact - missing, intact, records - lost, records)
+
+
+def _code_of(*words: str) -> int:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return etwcap_main(list(words))
+
+
+def _info(broken: Path, code: int, result: dict[str, Any]) -> Iterator[str]:
+    """What ``info`` says of the file, held against how ``convert`` ended."""
+    shown, told = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
+        ended = etwcap_main(["info", str(broken), "--json"])
+    if ended != (0 if code == 3 else code):
+        yield f"info ended with {ended}, convert with {code}"
+    if "Traceback" in told.getvalue():
+        yield "a traceback of info"
+    if ended not in (0, 4):
+        return
+    damage = json.loads(shown.getvalue())["damage"]
+    places = [(each["offset"], each["what"]) for each in damage["places"]]
+    named = [(each["offset"], each["what"]) for one in result.get("inputs", []) for each in one["damage"]]
+    if named and places[: len(named)] != named:
+        yield f"info names {places[:3]} as damaged, convert {named[:3]}"
 
 
 def _clock_kept(target: Trace, case: Case) -> bool:
@@ -241,12 +293,16 @@ def _judge(
 
 
 def _is_note(result: dict[str, Any]) -> bool:
-    """Whether the losses are told as such: the end of a trace that was never closed may be missing unseen."""
-    return any(each["losses"]["unclosed"] or each["losses"]["sequence_gaps"] for each in result.get("inputs", []))
+    """Whether the losses are told as such: the end of a trace that was never closed may be missing unseen, and a
+    record of a kind that is not known may be one of a later version."""
+    return any(
+        each["losses"]["unclosed"] or each["losses"]["sequence_gaps"] or each["damage"]
+        for each in result.get("inputs", [])
+    )
 
 
 def _count(output: Path) -> int:
-    source = open_source(output, Context())
+    source = CaptureFileSource(output, Context())
     try:
         return sum(len(chunk.packets) for chunk in source.chunks())
     finally:
@@ -289,13 +345,24 @@ def forked(work: Callable[[], Finding], seconds: int) -> tuple[Finding | None, s
     return (pickle.loads(data) if data and not died else None), died, used
 
 
-def run_file(path: Path, core: str, picked: Callable[[list[Case]], list[Case]], seed: int, folder: Path) -> Report:
-    """All picked cases of one file, each in a child."""
+def judged_by_tshark(output: Path) -> list[str]:
+    """What tshark has to say against an output."""
+    ran = subprocess.run(["tshark", "-n", "-r", output], capture_output=True, text=True, check=False, timeout=60)
+    lines = [line for line in ran.stderr.splitlines() if not line.startswith("Running as user")]
+    return [f"tshark ended with {ran.returncode}: {' '.join(lines)[:200]}"] if ran.returncode or lines else []
+
+
+def run_file(
+    path: Path, core: str, picked: Callable[[list[Case]], list[Case]], seed: int, folder: Path, tshark: int = 0
+) -> Report:
+    """All picked cases of one file, each in a child; the outputs of ``tshark`` of them are opened by tshark."""
     report = Report(path.name)
     target = look_at(path)
     broken, output = folder / path.name, folder / "out.pcapng"
     base, per_byte = CPU_SECONDS[core]
-    for case in picked(list(cases_of(target, seed))):
+    chosen = picked(list(cases_of(target, seed)))
+    shown = set(random.Random(seed).sample(range(len(chosen)), min(tshark, len(chosen))))
+    for number, case in enumerate(chosen):
         image = case.apply(target.image, target.bounds)
         broken.write_bytes(image)
         output.unlink(missing_ok=True)
@@ -315,6 +382,9 @@ def run_file(path: Path, core: str, picked: Callable[[list[Case]], list[Case]], 
             report.records_expected += found.records_expected
         if memory > MEMORY:
             wrong.append(f"{memory / 1e6:.0f} MB of memory")
+        if number in shown and output.exists():
+            report.opened += 1
+            wrong += judged_by_tshark(output)
         report.broken += [f"{path.name}: {case.name}: {each}" for each in wrong]
     return report
 
@@ -341,6 +411,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--small", action="store_true", help="the four smallest of the files made here, a third as large"
     )
+    parser.add_argument(
+        "--tshark", type=int, default=0, help="let tshark open the outputs of so many cases of each file"
+    )
     parser.add_argument("--core", choices=["native", "twin"], default="native")
     options = parser.parse_args(arguments)
     failed = 0
@@ -350,7 +423,7 @@ def main(arguments: list[str]) -> int:
         files = options.files or make_files(folder, 30 if options.small else 90)
         for path in sorted(files, key=lambda file: file.stat().st_size)[:4] if options.small else files:
             picked = picker(options.sample, options.every, options.seed)
-            report = run_file(path, options.core, picked, options.seed, folder / "broken")
+            report = run_file(path, options.core, picked, options.seed, folder / "broken", options.tshark)
             print(report.line(), flush=True)
             for each in report.broken:
                 print(f"  {each}", flush=True)

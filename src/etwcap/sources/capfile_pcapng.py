@@ -22,6 +22,7 @@ MOST_INTERFACES = 1 << 16
 MOST_COMMENTS = 256
 SIDE_BYTES = 1 << 20
 """side blocks that wait for a packet, at most"""
+_NO_BLOCK = "no block can be that"
 
 
 class PcapngReader:
@@ -53,13 +54,16 @@ class PcapngReader:
         pipe is waited for."""
         index, window = self.index, self._window
         index.rows = 1
-        while (stop := index.pcapng(window.view)) not in (Stop.FULL, Stop.BROKEN):
+        while (stop := index.pcapng(window.view)) is not Stop.FULL:
             if stop is Stop.MISFIT:
                 self._misfit()
             elif stop is Stop.BLOCK and self._block():
                 if self._side_bytes > SIDE_BYTES:
                     break
-            elif not index.need or window.ended or index.at + index.need > WINDOW:
+            elif stop is Stop.BROKEN or not index.need:
+                if not self._resume(_NO_BLOCK):
+                    break
+            elif window.ended or index.at + index.need > WINDOW:
                 break
             else:
                 window.slide(0, index.at + index.need)
@@ -90,7 +94,7 @@ class PcapngReader:
                 continue
             if index.row:
                 yield self._chunk()
-            if stop is Stop.BROKEN and not self._resume("no block can be that"):
+            if stop is Stop.BROKEN and not self._resume(_NO_BLOCK):
                 break
             if stop is Stop.MORE:
                 if not window.ended:
