@@ -68,6 +68,20 @@ def test_packet_in_a_packet_of_a_stranger_is_not_taken_for_the_machines() -> Non
     assert (got.protocol, got.to, got.where) == (41, OWN, To.SOLE)
 
 
+def test_keepalive_of_one_of_two_tunnels_is_not_given_to_the_other() -> None:
+    inner = [
+        b"\x60\0\0\0\0\x08\x11\x40" + address(f"2001:db8:9::{one}") + address(f"2001:db8:9::{two}") + bytes(8)
+        for one, two in ((1, 2), (2, 1), (3, 4), (4, 3))
+    ]
+    head = b"\0\0\x86\xdd"
+    tunnels = [Received(own, head + inner[0]), Received(peer, head + inner[1]), Received(gateway, head + inner[3])]
+    keepalive = Received(own, bytes(4))
+    got = _last([*_talk(peer, gateway), *tunnels, keepalive], 4)
+    assert [(each.protocol, each.to) for each in got] == [(47, PEER), (47, OWN), (47, OWN), (47, "::")]
+    got = _last([*_talk(peer, gateway), *tunnels[:2], keepalive], 1)
+    assert [(each.protocol, each.to) for each in got] == [(47, PEER)]
+
+
 def _eigrp(source: bytes, kind: int, flags: int, number: int, acknowledged: int) -> Received:
     data = struct.pack(">BBHIIIHH", 2, kind, 0, flags, number, acknowledged, 0, 100)
     return Received(source, data[:2] + (0xFFFF ^ fold_sum(data)).to_bytes(2, "big") + data[4:])

@@ -24,10 +24,18 @@ packet with what it was. None of it was measured on Windows.
 destination was left `::` and the packet is marked. *Wrong*: another address than the true one. *Published*: the
 published method of guessing by good checksums alone, with the same addresses as candidates.
 
-The captures made by scapy hold on purpose what cannot be known: ESP and tunnels to one of hundreds of hosts, checksums
-that are bad, protocol numbers that nobody has. Their shares say how the rebuilder behaves there, not how often a real
-capture is like that. Captures made in network namespaces are real traffic of Linux and of daemons, over links that
-leave checksums to the adapter, and over links that do not.
+The captures made by scapy hold on purpose what cannot be known: ESP with several gateways whose keys were exchanged
+before, fragments that miss a piece, checksums that are bad, protocol numbers that nobody has. Their shares say how the
+rebuilder behaves there, not how often a real capture is like that. Captures made in network namespaces are real
+traffic of Linux and of daemons, over links that leave checksums to the adapter, and over links that do not.
+
+`made-hosts` shows one machine each: 2 to 400 peers, both directions, several conversations at once, as raw sockets on a
+machine see it. It took the place of a set of strangers (20 captures, 13,105 packets: many hosts' one-way tunnels and
+ESP, neighbours and errors that have nothing to do with the machine), which no raw socket sees; of that one the protocol
+was right for 98.95 %, the destination for 82.57 % and wrong for 0.01 %. That is the figure to expect where somebody
+else's traffic was captured. The new set was made afresh with other seeds before it was scored; one change of the rules
+came after that, and altered none of the figures. Where only half of the addresses stand in the tables, `synth` takes
+some peers of these captures for the machine itself; that is what most of the wrong destinations of ESP there come from.
 
 The order of packets is judged by tshark's flags of TCP analysis, keyed by addresses, ports, sequence and
 acknowledgement numbers and length: those of the capture, of a recording with disorder (`--disorder`), and of the same

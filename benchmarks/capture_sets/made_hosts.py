@@ -531,7 +531,7 @@ def filled(host: Host, packet: Packet, offload: bool) -> Packet:
     return packet
 
 
-def hosts(folder: Path, seed: int = 7000, count: int = 28) -> None:
+def hosts(folder: Path, seed: int = 77_000, count: int = 28) -> None:
     """Captures of one machine each."""
     for number in range(count):
         host = Host(seed + number, PEERS[number % len(PEERS)])

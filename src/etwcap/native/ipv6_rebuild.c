@@ -314,22 +314,25 @@ static uint64_t associations(const ec_ipv6_state *s, uint64_t host)
     return count;
 }
 
-/* Whether ESP can go there: a host that sends on more associations than come back talks to others as well. */
-static int is_gateway(const ec_ipv6_state *s, const ipv6_packet *x, int64_t to)
+/* Whether a tunnel can lead there: nobody else is heard who has one. Of ESP a host that sends on more associations than
+ * come back has others as well. */
+static int is_gateway(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, int64_t to)
 {
     uint32_t others = 0;
     if (to < 0)
         return 0;
-    const uint64_t sent = associations(s, x->source_hash), back = associations(s, s->address_hash[to]);
-    const int64_t other = other_party(s, x, 50, &others);
-    return sent <= (back ? back : 1) && (other < 0 ? others < 2 || !is_own(x) : other == to);
+    const uint64_t back = protocol == 50 ? associations(s, s->address_hash[to]) : 1;
+    if (protocol == 50 && associations(s, x->source_hash) > (back ? back : 1))
+        return 0;
+    const int64_t other = other_party(s, x, protocol, &others);
+    return other < 0 ? others < 2 || (!is_own(x) && back > 0) : other == to;
 }
 
 /* Whether to believe that the only host there is is at the other end. */
 static int is_likely(const ec_ipv6_state *s, const ipv6_packet *x, uint32_t protocol, int64_t to, int64_t other)
 {
     uint64_t value;
-    if (to < 0 || (protocol == 50 && !is_gateway(s, x, to)))
+    if (to < 0 || (protocol == 50 && !is_gateway(s, x, protocol, to)))
         return 0;
     return !is_tunnel(protocol) || x->only_two || other == to ||
            map_get(s, map_key(KEY_PAIR, 0, x->source_hash, s->address_hash[to]), &value);
@@ -392,7 +395,7 @@ static void look_further(const ec_ipv6_state *s, const ipv6_packet *x, ipv6_clai
         return;
     if (c->ports == 0) {
         const int64_t peer = peer_of(s, x, c->protocol, 0, 1);
-        if ((c->protocol != 50 || is_gateway(s, x, peer)) && sent_to(s, c, peer, EC_TO_FLOW))
+        if (is_gateway(s, x, c->protocol, peer) && sent_to(s, c, peer, EC_TO_FLOW))
             return;
     }
     by_host(s, x, c);

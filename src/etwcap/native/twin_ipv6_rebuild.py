@@ -218,19 +218,21 @@ def _associations(s: State, host: bytes) -> int:
     return int(s.learnt.get(("spis", host), 0))
 
 
-def _is_gateway(s: State, x: Packet, to: int) -> bool:
-    """Whether ESP can go there: a host that sends on more associations than come back talks to others as well."""
+def _is_gateway(s: State, x: Packet, protocol: int, to: int) -> bool:
+    """Whether a tunnel can lead there: nobody else is heard who has one. Of ESP a host that sends on more associations
+    than come back has others as well."""
     if to < 0:
         return False
-    other, others = _other_party(s, x, 50)
-    if _associations(s, x.source) > max(_associations(s, s.addresses[to]), 1):
+    back = _associations(s, s.addresses[to]) if protocol == 50 else 1
+    if protocol == 50 and _associations(s, x.source) > max(back, 1):
         return False
-    return (others < 2 or not _is_own(x)) if other < 0 else other == to
+    other, others = _other_party(s, x, protocol)
+    return (others < 2 or (not _is_own(x) and back > 0)) if other < 0 else other == to
 
 
 def _is_likely(s: State, x: Packet, protocol: int, to: int, other: int) -> bool:
     """Whether to believe that the only host there is is at the other end."""
-    if to < 0 or (protocol == 50 and not _is_gateway(s, x, to)):
+    if to < 0 or (protocol == 50 and not _is_gateway(s, x, protocol, to)):
         return False
     pair = ("pair", x.source, s.addresses[to])
     return protocol not in _TUNNELS or x.only_two or other == to or pair in s.learnt
@@ -283,7 +285,7 @@ def _look_further(s: State, x: Packet, c: Claim) -> None:
         return
     if c.ports == 0:
         peer = _peer(s, x, c.protocol, 0, 1)
-        if (c.protocol != 50 or _is_gateway(s, x, peer)) and _sent_to(s, c, peer, claims.TO_FLOW):
+        if _is_gateway(s, x, c.protocol, peer) and _sent_to(s, c, peer, claims.TO_FLOW):
             return
     _by_host(s, x, c)
 
