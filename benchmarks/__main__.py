@@ -12,7 +12,7 @@ from benchmarks import cases
 from benchmarks.table import report
 
 QUICK = 1 / 50
-CASES = ("full", "small", "pktmon", "filter", "ipv6", "file", "help", "ring", "memory")
+CASES = ("full", "small", "pktmon", "filter", "ipv6", "order", "file", "help", "ring", "memory")
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -56,6 +56,7 @@ def main() -> int:
             ("pktmon", cases.pktmon),
             ("filter", cases.filters),
             ("ipv6", cases.headers),
+            ("order", cases.ordering),
             ("file", cases.small_file),
             ("help", cases.starting),
             ("ring", cases.ring),
