@@ -158,6 +158,14 @@ def test_a_rule_for_an_interpreter_is_explained_before_it_is_made(tmp_path: Path
     assert "for every program it runs" in bench.told[1]
 
 
+def test_packets_that_a_function_was_given_are_counted_as_written(bench: Bench) -> None:
+    given: list[int] = []
+    outcome = run(bench, lambda chunk, _context: given.append(len(chunk.packets)), StandIn("raw"))
+    receipt = outcome.receipt  # type: ignore[attr-defined]
+    assert (receipt.packets_written, sum(given)) == (5, 5)
+    assert receipt.bytes_written > 0
+
+
 def test_without_the_rule_the_firewall_and_the_journal_are_not_touched(bench: Bench, tmp_path: Path) -> None:
     bench.rights = False
     run(bench, tmp_path / "x.pcapng", StandIn("raw"), firewall_rule=False)

@@ -163,6 +163,8 @@ def capture(
         sink.finish()
     else:
         sink.abort()
+    if kind == "lines":
+        context.receipt.packets_written, context.receipt.bytes_written = sink.packets, sink.size
     pieces = sink.names if isinstance(sink, PieceSink) else []
     gone = "reader-gone" in context.receipt.notes
     code = 0 if sink.packets or gone else 3

@@ -206,7 +206,7 @@ class Live:
 
     def _places(self) -> str:
         names = dict.fromkeys(interface.name for interface in self._context.interfaces if interface.name)
-        return ", ".join(names) or "all interfaces"
+        return ", ".join(names or self._options.interfaces) or "all interfaces"  # a collector tells names later
 
     def _account(self) -> None:
         """Losses into the receipt, each kind by itself."""

@@ -15,8 +15,9 @@ from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallErro
 from etwcap.packets import Context
 from etwcap.taps.collector import collect, tell_failure, tell_note
 from etwcap.taps.opening import open_taps
-from etwcap.taps.protocol import Tap, TapOptions
+from etwcap.taps.protocol import LiveTapSource, Tap, TapOptions
 from etwcap.taps.rule import open_firewall
+from etwcap.windows.console import ConsoleEvents
 from etwcap.windows.elevation import ElevatedProcess, run_elevated
 from etwcap.windows.pipes import Pipe, PipeServer, connect, pipe_name, server_process
 from etwcap.windows.processes import Processes
@@ -159,7 +160,8 @@ def run_collector(
         if server_process(end) != front:
             raise UsageError("the pipe is another process's", cause=f"process {server_process(end)} serves it")
         pipe, context, machine = CollectorPipe(end), Context(), this_machine()
-        with ExitStack() as stack:
+        ending = _Ending()
+        with ConsoleEvents(ending.ask), ExitStack() as stack:  # logoff and shutdown wait until all is put back
             try:
                 if "raw" in wanted.taps and wanted.firewall_rule:
                     open_firewall(
@@ -177,5 +179,26 @@ def run_collector(
             except EtwcapError as error:
                 tell_failure(pipe, error)
                 return error.exit_code
+            ending.concerns(source)
             collect(source, context, pipe)
     return 0
+
+
+class _Ending:
+    """The wish to end, which may come before there is a source."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._source: LiveTapSource | None = None
+
+    def ask(self, _event: object) -> None:
+        """End it; from any thread."""
+        self._asked = True
+        if self._source is not None:
+            self._source.stop()
+
+    def concerns(self, source: LiveTapSource) -> None:
+        """This is what is to end."""
+        self._source = source
+        if self._asked:
+            source.stop()
