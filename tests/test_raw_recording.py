@@ -178,6 +178,17 @@ def test_the_first_record_may_be_the_broken_one(tmp_path: Path) -> None:
     assert (len(got), source.describe().damage_count) == (1, 1)
 
 
+@pytest.mark.parametrize("value", [0, 1, 0xFFFFFFFF])
+def test_behind_a_broken_section_header_it_is_still_known_for_a_recording(tmp_path: Path, value: int) -> None:
+    path = recording(tmp_path / "r.pcapng", [six(0, stamp=0), six(1, stamp=1)])
+    data = bytearray(path.read_bytes())
+    data[24:28] = value.to_bytes(4, "little")  # the length behind the block
+    path.write_bytes(data)
+    got, _, source = given(path)
+    assert [each.payload for each in got] == [b"\0", b"\1"]
+    assert [each.offset for each in source.describe().damage] == [0]
+
+
 def test_a_capture_of_that_link_type_with_other_bytes_stays_a_capture(tmp_path: Path) -> None:
     path = recording(tmp_path / "u.pcapng", [(TIME, b"something else" * 9)])
     source = open_source(path, Context())

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
-from etwcap.errors import InputError, NotATraceError
-from etwcap.etl.logfile import looks_like_etl, parse_logfile_header
+from etwcap.errors import InputError
+from etwcap.etl.logfile import looks_like_etl
+from etwcap.etl.recover import read_logfile_header
 from etwcap.packets import Context
 from etwcap.sources.capfile import STANDARD_INPUT, CaptureFileSource, compression, sniff
 from etwcap.sources.etl import EtlSource
@@ -18,6 +19,8 @@ FileSource: TypeAlias = EtlSource | CaptureFileSource | RecordingSource
 
 _HEAD = 80
 """Bytes that tell the kinds apart."""
+_SEARCHED = 64 << 20
+"""Bytes of a pipe without a trace's beginning that are kept to look for a trace's buffers in."""
 
 
 def open_source(path: str | os.PathLike[str], context: Context, *, count_events: bool = False) -> FileSource:
@@ -37,12 +40,7 @@ def open_source(path: str | os.PathLike[str], context: Context, *, count_events:
             owned = os.dup(descriptor)
             source = CaptureFileSource(owned, context, name=shown, head=b"" if seekable else head, owns=True)
             return RecordingSource(source, context) if source.is_recording else source
-        if not seekable and not looks_like_etl(
-            head
-        ):  # a file whose beginning is broken may yet be known by its buffers
-            parse_logfile_header(head, shown)  # says what it is instead
-            raise NotATraceError(f"{shown} is not a trace")
-        owned = os.dup(descriptor) if seekable else _spool(descriptor, head)
+        owned = os.dup(descriptor) if seekable else _spool(descriptor, head, shown)
         return EtlSource(owned, context, name=shown, count_events=count_events)
     finally:
         if name != "-":
@@ -87,11 +85,22 @@ def _rewind(descriptor: int) -> bool:
     return True
 
 
-def _spool(descriptor: int, head: bytes) -> int:
-    """A descriptor of a temporary file, already without a name, that holds the whole of a pipe."""
+def _spool(descriptor: int, head: bytes, shown: str) -> int:
+    """A descriptor of a temporary file, already without a name, that holds the whole of a pipe.
+
+    A trace whose beginning is broken may yet be known by its buffers. Raises NotATraceError where a long pipe begins
+    without any, so that one that never ends fills no disk.
+    """
+    known, size = looks_like_etl(head), len(head)
     with tempfile.TemporaryFile() as copy:
         copy.write(head)
         while data := os.read(descriptor, 1 << 20):
             copy.write(data)
+            size += len(data)
+            if not known and size >= _SEARCHED:
+                copy.flush()
+                read_logfile_header(copy.fileno(), size, shown)
+                copy.seek(size)
+                known = True
         copy.flush()
         return os.dup(copy.fileno())
