@@ -34,8 +34,9 @@ machine see it. It took the place of a set of strangers (20 captures, 13,105 pac
 ESP, neighbours and errors that have nothing to do with the machine), which no raw socket sees; of that one the protocol
 was right for 98.95 %, the destination for 82.57 % and wrong for 0.01 %. That is the figure to expect where somebody
 else's traffic was captured. The new set was made afresh with other seeds before it was scored; one change of the rules
-came after that, and altered none of the figures. Where only half of the addresses stand in the tables, `synth` takes
-some peers of these captures for the machine itself; that is what most of the wrong destinations of ESP there come from.
+came after that, and altered none of the figures. In some of these captures `synth`
+guesses that the peers are the machine, and their tables then say so; the rebuilder had to live with that. Where only
+half of the addresses stand in the tables as well, most of the wrong destinations of ESP come from it.
 
 The order of packets is judged by tshark's flags of TCP analysis, keyed by addresses, ports, sequence and
 acknowledgement numbers and length: those of the capture, of a recording with disorder (`--disorder`), and of the same
