@@ -30,12 +30,12 @@ rebuilder behaves there, not how often a real capture is like that. Captures mad
 traffic of Linux and of daemons, over links that leave checksums to the adapter, and over links that do not.
 
 `made-hosts` shows one machine each: 2 to 400 peers, both directions, several conversations at once, as raw sockets on a
-machine see it. It took the place of a set of strangers (20 captures, 13,105 packets: many hosts' one-way tunnels and
-ESP, neighbours and errors that have nothing to do with the machine), which no raw socket sees; of that one the protocol
-was right for 98.95 %, the destination for 82.57 % and wrong for 0.01 %. That is the figure to expect where somebody
-else's traffic was captured. The new set was made afresh with other seeds before it was scored; one change of the rules
-came after that, and altered none of the figures. In some of these captures `synth`
-guesses that the peers are the machine, and their tables then say so; the rebuilder had to live with that. Where only
+machine see it. It took the place of another set (20 captures, 13,105 packets: one-way tunnels and ESP to any of
+hundreds of hosts, besides neighbours, routers and errors that have nothing to do with the machine); of that one the
+protocol was right for 98.95 %, the destination for 82.57 % and wrong for 0.01 %. That is the figure to expect
+where strangers' traffic was captured. The new set was made afresh with other seeds before it was scored; one
+change of the rules came after that, and altered none of the figures. In some of these captures `synth` guesses
+that the peers are the machine, and their tables then say so; the rebuilder had to live with that. Where only
 half of the addresses stand in the tables as well, most of the wrong destinations of ESP come from it.
 
 The order of packets is judged by tshark's flags of TCP analysis, keyed by addresses, ports, sequence and
