@@ -82,7 +82,6 @@ class Check(enum.IntEnum):
     """a record is not taken before that is so"""
 
 
-
 INTERFACE = np.dtype(
     [
         ("offset", "<i8"),
