@@ -30,23 +30,23 @@ def check(core: str, *arguments: str) -> str:
 
 def test_broken_files_keep_the_promise() -> None:
     need_native_core()
-    told = check("native", "--sample", "80", "--seed", "2")
+    told = check("native", "--sample", "24", "--seed", "2")
     assert told.count(" 0 promises broken") == 8
 
 
 def test_tshark_opens_what_is_left_of_broken_files(tshark: str) -> None:
     need_native_core()
-    told = check("native", "--sample", "4", "--seed", "5", "--tshark", "4")
+    told = check("native", "--sample", "2", "--seed", "5", "--tshark", "2")
     assert told.count(" 0 promises broken") == told.count("; tshark opened ") == 8
 
 
 def test_broken_files_keep_the_promise_with_the_twin() -> None:
-    told = check("twin", "--sample", "25", "--seed", "3", "--small")
+    told = check("twin", "--sample", "12", "--seed", "3", "--small")
     assert told.count(" 0 promises broken") == 4
 
 
 def test_real_traces_that_were_broken_keep_the_promise(corpus: Path) -> None:
     need_native_core()
     files = [str(corpus / name) for name in ("pktmon-d.etl", "ndiscap-a.etl", "wpp-0.etl", "tlg-b.etl")]
-    told = check("native", "--sample", "40", "--seed", "4", *files)
+    told = check("native", "--sample", "12", "--seed", "4", *files)
     assert told.count(" 0 promises broken") == len(files)
