@@ -7,17 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.ring import PACKET, measure
-from benchmarks.ring_feed import compiler
 
 from conftest import missing, need_native_core
+
+if sys.platform == "win32":
+    pytest.skip("the stand-in producer is made of POSIX threads", allow_module_level=True)
+
+from benchmarks.ring import PACKET, measure
+from benchmarks.ring_feed import compiler
 
 
 @pytest.fixture(autouse=True)
 def _harness() -> None:
     need_native_core()
-    if sys.platform == "win32":
-        pytest.skip("the stand-in producer is made of POSIX threads")
     if compiler() is None:
         missing("a C compiler builds the stand-in producer; there is none")
 
