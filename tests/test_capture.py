@@ -112,7 +112,7 @@ def test_a_stop_from_elsewhere_ends_it_with_all_that_was_taken(context: Context,
 def test_a_duration_ends_it(context: Context, tap: FakeTap, tmp_path: Path) -> None:
     outcome = capture(tap, context, tmp_path / "x.pcapng", CaptureOptions(duration=1))
     assert outcome.exit_code == 0
-    assert len(lengths(tmp_path / "x.pcapng")) == 1
+    assert 1 <= len(lengths(tmp_path / "x.pcapng")) == tap.given
 
 
 def test_the_file_can_be_read_while_it_grows(context: Context, tap: FakeTap, tmp_path: Path) -> None:

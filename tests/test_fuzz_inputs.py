@@ -42,7 +42,7 @@ def whole_path() -> ModuleType:
 @pytest.fixture
 def fuzz_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """fuzz/ on the path, as it is for its scripts."""
-    monkeypatch.syspath_prepend(str(FUZZ))
+    monkeypatch.setattr(sys, "path", [str(FUZZ), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
     sys.modules.pop("targets", None)

@@ -104,8 +104,10 @@ def test_a_killed_run_leaves_the_old_file_and_the_input_as_they_were(here: Path)
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        missing("a small file system needs Linux and root")
+    if sys.platform != "linux":
+        pytest.skip("a small file system is made as on Linux")
+    if os.geteuid() != 0:
+        missing("a small file system needs root")
     folder = tmp_path / "disk"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True).returncode:
@@ -126,7 +128,7 @@ def test_a_disk_that_fills_up_is_told_and_freed_again(small_disk: Path, tmp_path
     assert os.listdir(small_disk) == ["out.pcapng"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full is Linux's own")
+@pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full is Linux's own")
 @pytest.mark.parametrize(
     "words", [("info", "trace.etl"), ("info", "trace.etl", "--json"), ("convert", "trace.etl", "-w", "-")]
 )
