@@ -7,12 +7,11 @@ import datetime
 import json
 import os
 import sys
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.accuracy import headers, order
 from benchmarks.accuracy.document import document, load
+from benchmarks.accuracy.jobs import header_score, mapping, order_score
 from benchmarks.accuracy.report import Results, as_dict, failures, goals, page
 
 SUFFIXES = (".pcap", ".pcapng", ".cap")
@@ -82,33 +81,19 @@ def captures_in(folders: list[Path], origins: list[str] | None = None) -> list[t
     return [each for each in found if origins is None or each[0] in origins]
 
 
-def header_score(job: tuple[str, Path, str]) -> headers.HeaderScore | None:
-    """One capture in one manner, in a process of the pool."""
-    origin, capture, manner = job
-    with tempfile.TemporaryDirectory(prefix="etwcap-accuracy-") as folder:
-        return headers.score(capture, origin, manner, Path(folder))
-
-
-def order_score(job: tuple[str, Path, int]) -> order.OrderScore:
-    """One capture with one seed, in a process of the pool."""
-    origin, capture, seed = job
-    with tempfile.TemporaryDirectory(prefix="etwcap-accuracy-") as folder:
-        return order.score(capture, origin, seed, Path(folder))
-
-
 def measured(arguments: argparse.Namespace, command: str) -> Results | None:
     """Measure what is asked for; None: there are no captures."""
     captures = captures_in(arguments.captures or [], arguments.origin)
     if not captures:
         return None
     results = Results(command, datetime.datetime.now(datetime.timezone.utc).date().isoformat())
-    with ProcessPoolExecutor(arguments.jobs) as pool:
+    with mapping(arguments.jobs) as each_of:
         if arguments.part != "order":
             jobs = [(*each, manner) for each in captures for manner in arguments.manner or headers.MANNERS]
-            results.headers = [each for each in pool.map(header_score, jobs, chunksize=4) if each is not None]
+            results.headers = [each for each in each_of(header_score, jobs) if each is not None]
         if arguments.part != "headers":
             seeded = [(*each, seed) for each in captures for seed in arguments.seed or order.SEEDS]
-            results.order = list(pool.map(order_score, seeded, chunksize=2))
+            results.order = list(each_of(order_score, seeded))
     return results
 
 
