@@ -15,7 +15,7 @@ from benchmarks.accuracy import headers, order
 
 @contextlib.contextmanager
 def mapping(jobs: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
-    """``map`` over so many processes; one is this one. They are begun afresh: a fork of a process with threads hangs."""
+    """``map`` over so many processes; one is this one. They begin afresh: a fork of a process with threads hangs."""
     if jobs <= 1:
         yield map
         return
