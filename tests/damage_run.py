@@ -47,7 +47,7 @@ from etwcap.synth.run import synthesize
 from frames import traffic
 from pcapng_build import interface, packet, pcap, section
 
-MEMORY = 200 << 20
+MEMORY = 200 << 20 if "asan" not in os.environ.get("LD_PRELOAD", "") else 1 << 30
 CPU_SECONDS = {"native": (10, 2e-6), "twin": (20, 2e-4)}
 """a hang guard: seconds, and seconds per byte of the file"""
 Target = Trace | Capture

@@ -288,7 +288,8 @@ def test_memory_stays_bounded_while_numbers_are_sorted(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     packets, kibibytes = map(int, done.stdout.split())
     assert packets == 5000
-    assert kibibytes < 150 << 10
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # AddressSanitizer has shadow memory, and frees late
+        assert kibibytes < 150 << 10
 
 
 def test_a_book_knows_each_address_once_and_has_an_end() -> None:
