@@ -342,36 +342,22 @@ def program_sets(folder: Path) -> None:
                     f"{LAN}2",
                     allow_failure=True,
                 )
-                members[0].run(
-                    "traceroute",
-                    "-6",
-                    "-n",
-                    "-q",
-                    "1",
-                    "-w",
-                    "0.2",
-                    "-m",
-                    "3",
-                    "-M",
-                    "udplite",
-                    f"{LAN}3",
-                    allow_failure=True,
-                )
-                members[0].run(
-                    "traceroute",
-                    "-6",
-                    "-n",
-                    "-q",
-                    "1",
-                    "-w",
-                    "0.2",
-                    "-m",
-                    "3",
-                    "-M",
-                    "dccp",
-                    f"{LAN}3",
-                    allow_failure=True,
-                )
+                for protocol in ("udplite", "dccp"):
+                    members[0].run(
+                        "traceroute",
+                        "-6",
+                        "-n",
+                        "-q",
+                        "1",
+                        "-w",
+                        "0.2",
+                        "-m",
+                        "3",
+                        "-M",
+                        protocol,
+                        f"{LAN}3",
+                        allow_failure=True,
+                    )
                 send(members[0], "refused", f"{LAN}2", 6000, 6)
 
 

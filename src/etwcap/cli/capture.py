@@ -170,10 +170,10 @@ def command(
 
 def read_duration(text: str) -> int:
     """``--duration`` in ns; a bare number is seconds. Raises UsageError."""
-    from etwcap.repair.limits import SECOND, parse_duration
+    from etwcap.repair.limits import parse_seconds
 
     try:
-        return int(text) * SECOND if text.isascii() and text.isdigit() else parse_duration(text)
+        return parse_seconds(text)
     except ValueError as error:
         raise UsageError(
             f"{text!r} is no time", cause=f"--duration {text}", hint="--duration 30s, 5m, 1h30m"

@@ -282,13 +282,13 @@ def read_key(text: str) -> bytes:
 
 def rotation(size: str | None, period: str | None, count: int | None) -> Rotation:
     """What ``-C``, ``-G`` and ``-W`` say. Raises UsageError."""
-    from etwcap.repair.limits import SECOND, parse_duration
+    from etwcap.repair.limits import parse_seconds
     from etwcap.sinks.pieces import Rotation, parse_size
 
     length = 0
     if period is not None:
         try:
-            length = int(period) * SECOND if period.isascii() and period.isdigit() else parse_duration(period)
+            length = parse_seconds(period)
         except ValueError:
             length = 0
         if length <= 0:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from etwcap.errors import NotHereError, UsageError
+from etwcap.errors import NotHereError
 
 NOT_HERE = "taps are Windows' own; here these work: etwcap info, convert, synth, completion"
 
@@ -33,13 +33,11 @@ def command(taps: str | None, no_firewall_rule: bool, as_json: bool) -> int:
     if sys.platform != "win32":
         raise NotHereError(NOT_HERE)
     from etwcap.taps.checking import check_taps
-    from etwcap.taps.opening import all_taps
+    from etwcap.taps.opening import all_taps, check_names
 
     known = all_taps()
     wanted = [name.strip() for name in taps.split(",")] if taps else []
-    for name in wanted:
-        if name not in known:
-            raise UsageError(f"there is no tap {name!r}", cause="--tap", hint=f"there are: {', '.join(known)}")
+    check_names(wanted, known)
     report = check_taps(known, wanted, firewall_rule=not no_firewall_rule)
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else "\n".join(report.lines()))
     return 0 if report.taps and all(tap.good for tap in report.taps) else 1

@@ -52,6 +52,11 @@ def parse_duration(text: str) -> int:
     return total
 
 
+def parse_seconds(text: str) -> int:
+    """As :func:`parse_duration`; a bare number is seconds."""
+    return int(text) * SECOND if text.isascii() and text.isdigit() else parse_duration(text)
+
+
 def parse_when(text: str, option: str) -> When:
     """A time as ISO 8601 (UTC where it names no zone), "+30s" after the first packet or "-10m" before the last.
 

@@ -21,7 +21,7 @@ from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
 from etwcap.repair.order import OrderStage
 from etwcap.taps.collecting import Collection, start_collector
 from etwcap.taps.journal import PART_FILE, Journal
-from etwcap.taps.opening import all_taps, open_taps
+from etwcap.taps.opening import all_taps, check_names, open_taps
 from etwcap.taps.protocol import Condition, LiveTapSource, State, Tap, TapOptions, usable
 from etwcap.taps.remote import RemoteSource, TimedDuplex
 from etwcap.taps.rule import open_firewall
@@ -273,9 +273,7 @@ def capture_live(
     options = options or LiveOptions()
     options.capture.check(output if isinstance(output, (str, os.PathLike)) else None)
     known = all_taps() if taps is None else taps
-    for name in options.taps:
-        if name not in known:
-            raise UsageError(f"there is no tap {name!r}", cause="--tap", hint=f"there are: {', '.join(known)}")
+    check_names(options.taps, known)
     if options.raw_recording and options.taps not in ((), ("raw",)):
         raise UsageError("only the tap raw makes recordings", hint="--tap raw --raw-recording")
     if machine is None:

@@ -8,6 +8,7 @@ wish.
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -47,7 +48,7 @@ def collect(source: LiveTapSource, context: Context, pipe: Duplex) -> bool:
     finally:
         source.stop()
         source.close()
-    return there and pipe.write(wire.text_frame(FrameKind.LOSSES, _losses(source.losses()))) and _end(pipe)
+    return there and pipe.write(wire.text_frame(FrameKind.LOSSES, asdict(source.losses()))) and _end(pipe)
 
 
 def tell_failure(pipe: Duplex, error: EtwcapError) -> bool:
@@ -76,7 +77,7 @@ def _copy(source: LiveTapSource, context: Context, pipe: Duplex) -> bool:
         frames = _interfaces(context, told)
         if source.losses() != losses:
             losses = source.losses()
-            frames.append(wire.text_frame(FrameKind.LOSSES, _losses(losses)))
+            frames.append(wire.text_frame(FrameKind.LOSSES, asdict(losses)))
         frames += wire.batch_frames(_batch(chunk))
         there = there and all(pipe.write(frame) for frame in frames)
         if not there:
@@ -141,14 +142,4 @@ def machine_facts(machine: Machine) -> dict[str, Any]:
         "computer_name": machine.computer_name,
         "processors": machine.processors,
         "architecture": machine.architecture,
-    }
-
-
-def _losses(losses: TapLosses) -> dict[str, Any]:
-    return {
-        "ring": losses.ring,
-        "ring_bytes": losses.ring_bytes,
-        "failed": losses.failed,
-        "cut": losses.cut,
-        "mechanism": losses.mechanism,
     }

@@ -18,6 +18,13 @@ def all_taps() -> dict[str, Tap]:
     return {each.name: each for each in (RawTap(),)}
 
 
+def check_names(names: Sequence[str], known: Mapping[str, Tap]) -> None:
+    """Raise UsageError where ``--tap`` names a tap that there is not."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no tap {name!r}", cause="--tap", hint=f"there are: {', '.join(known)}")
+
+
 def open_taps(
     names: Sequence[str],
     interfaces: Sequence[str] = (),

@@ -8,6 +8,7 @@ import sys
 from ctypes import c_int32, c_size_t, c_uint32, c_void_p
 from uuid import UUID
 
+from etwcap.errors import NotHereError
 from etwcap.windows.dll import Library, last_error
 from etwcap.windows.failure import check, fail
 from etwcap.windows.handles import kernel32
@@ -61,7 +62,7 @@ def plain_folder(path: str) -> bool:
 def create_for_writing(path: str, sddl: str) -> int:
     """A new file with the security of the text, written through to the disk; a file descriptor for os.write."""
     if sys.platform != "win32":
-        raise NotImplementedError("file descriptors of Windows")
+        raise NotHereError("this needs Windows", cause="CreateFileW is part of Windows")
     import msvcrt
 
     with security_attributes(sddl) as attributes:
