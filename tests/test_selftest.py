@@ -21,7 +21,7 @@ from etwcap.pipeline.protocols import Stage
 from etwcap.taps.capturing import Live, LiveOptions, capture_live
 from etwcap.taps.checking import places
 from etwcap.taps.listing import TapState
-from etwcap.taps.protocol import Condition, TapLosses, TapOptions
+from etwcap.taps.protocol import Changes, Condition, TapLosses, TapOptions
 from etwcap.taps.selftest import DATAGRAMS, SEGMENTS, Report, TapReport, try_tap
 from etwcap.windows.adapters import Adapter, LocalAddress
 from test_taps_capturing import Bench
@@ -86,7 +86,12 @@ class Tap:
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
         return []
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> Loopback:
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        return ""
+
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> Loopback:
         return Loopback(context, self.change)
 
 

@@ -25,7 +25,7 @@ from etwcap.taps.collecting import Collection
 from etwcap.taps.collector import collect
 from etwcap.taps.journal import FIREWALL_RULE, PART_FILE, Journal
 from etwcap.taps.journal_store import FolderStore
-from etwcap.taps.protocol import Condition, State, TapLosses, TapOptions
+from etwcap.taps.protocol import Changes, Condition, State, TapLosses, TapOptions
 from etwcap.windows.firewall import Firewall, rule_name
 from etwcap.windows.processes import ProcessIdentity
 from frames import HOST, ip
@@ -60,7 +60,12 @@ class StandIn:
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
         return []
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> Source:
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        return ""
+
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> Source:
         self.opened.append((list(interfaces), options))
         self.when_opened()
         if self.fails is not None:

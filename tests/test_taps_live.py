@@ -26,7 +26,7 @@ from etwcap.providers.rawsocket_layout import ADDRESS_ROW, LINK_TYPE, RAW_RECORD
 from etwcap.sources.opening import open_source
 from etwcap.taps.address_tables import snapshot
 from etwcap.taps.opening import all_taps, open_taps
-from etwcap.taps.protocol import Condition, LiveTapSource, State, TapLosses, TapOptions, usable
+from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapLosses, TapOptions, usable
 from etwcap.taps.raw import RawTap
 from etwcap.taps.raw_sockets import Place, SocketKinds, choose_adapters, places
 from etwcap.taps.raw_source import RawRecordSource, RecordsToPackets
@@ -266,7 +266,12 @@ class StandInTap:
     def available(self) -> list[Condition]:
         return []
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        return ""
+
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> LiveTapSource:
         self.asked = interfaces, options
         if isinstance(self.source, Exception):
             raise self.source

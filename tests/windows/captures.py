@@ -34,7 +34,7 @@ from etwcap.packets import Chunk, Context
 from etwcap.taps.cleanup import FirewallRules
 from etwcap.taps.journal import FIREWALL_RULE, USER_KINDS, Journal
 from etwcap.taps.journal_store import AdministratorsStore, FolderStore
-from etwcap.taps.protocol import LiveTapSource, Tap, TapLosses, TapOptions
+from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapLosses, TapOptions
 from etwcap.taps.raw import RawTap
 from etwcap.taps.raw_sockets import SocketKinds
 from etwcap.windows.elevation import ElevatedProcess
@@ -159,8 +159,10 @@ class WineTap(RawTap):
         self.points = points
         self.came = threading.Event()
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
-        source = super().open(context, interfaces, options)
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> LiveTapSource:
+        source = super().open(context, interfaces, options, changes)
         self.points.reach("sockets open")
         return Watched(source, self.points, self.came)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from etwcap.errors import NotHereError, UsageError
 from etwcap.packets import Context
-from etwcap.taps.protocol import LiveTapSource, Tap, TapOptions
+from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapOptions
 from etwcap.taps.raw import RawTap
 from etwcap.taps.several import LiveMerge
 
@@ -32,6 +32,7 @@ def open_taps(
     *,
     context: Context,
     taps: Mapping[str, Tap] | None = None,
+    changes: Changes | None = None,
 ) -> LiveTapSource:
     """Begin to capture with these taps; of several, one timeline.
 
@@ -51,7 +52,7 @@ def open_taps(
     opened: list[LiveTapSource] = []
     try:
         for name in names:
-            source = known[name].open(context, interfaces, options)
+            source = known[name].open(context, interfaces, options, changes)
             opened.append(source)
     except BaseException as error:
         for each in opened:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from etwcap.packets import Context, Description
 from etwcap.pipeline.capture import LiveSource
 from etwcap.pipeline.protocols import Stage
+from etwcap.taps.journal import Journal
+from etwcap.windows.processes import ProcessIdentity
 
 
 class State(enum.Enum):
@@ -48,6 +50,8 @@ class TapLosses:
     """packets longer than a buffer: their beginning was taken"""
     mechanism: int | None = None
     """what the mechanism itself counted; None: it does not count"""
+    buffers: int = 0
+    """whole buffers of a trace session that never came here, with nobody knows how many events each"""
 
     def __add__(self, other: TapLosses) -> TapLosses:
         counted = [each for each in (self.mechanism, other.mechanism) if each is not None]
@@ -57,6 +61,7 @@ class TapLosses:
             self.failed + other.failed,
             self.cut + other.cut,
             sum(counted) if counted else None,
+            self.buffers + other.buffers,
         )
 
 
@@ -78,6 +83,29 @@ class TapOptions:
     """raw: receive calls that each socket keeps outstanding"""
     receive_buffer: int = 16 << 20
     """raw: bytes that Windows may hold for each socket (SO_RCVBUF)"""
+    filter: str | None = None
+    """the whole filter: a tap hands down to its driver what it can of it (``filters.split``), and all of it runs again
+    behind the source"""
+    components: str = "nics"
+    """pktmon: "nics" (adapters, each packet once), "all" (the path through the stack), or component ids "12,13" """
+    pktmon_api: bool = False
+    """pktmon: through PktMonApi.dll, though there is a better way"""
+    ipsec_clear: bool = False
+    """wfp: also what IPsec protects, in clear"""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a tap that changes something of the machine needs for it."""
+
+    journal: Callable[[], Journal]
+    """of administrators: a change stands in it before it is made; raises RightsError"""
+    identity: Callable[[], ProcessIdentity]
+    """whose changes they are; names of objects carry it"""
+    tell: Callable[[str], None] = lambda _line: None
+    """lines for people"""
+    consented: bool = False
+    """the user agreed to what ``Tap.interrupts`` said"""
 
 
 class LiveTapSource(LiveSource, Protocol):
@@ -105,10 +133,17 @@ class Tap(Protocol):
         """What it needs, and how that stands here; asks as much as can be without rights, and changes nothing."""
         ...
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        """What capturing would interrupt on this machine as it stands, for the user to agree to; "": nothing."""
+        ...
+
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> LiveTapSource:
         """Begin to capture on the interfaces of these names (none: the tap's own choice).
 
-        Raises RightsError, NotHereError, UsageError or another EtwcapError; then nothing is left behind.
+        A tap that changes the machine needs ``changes`` (ValueError without). Raises RightsError, NotHereError,
+        UsageError or another EtwcapError; then nothing is left behind.
         """
         ...
 

@@ -16,7 +16,7 @@ from etwcap.pipeline.protocols import Stage
 from etwcap.pipeline.recording import raw_socket_stages
 from etwcap.repair.ipv6_header import Ipv6HeaderStage
 from etwcap.repair.names import IPV6, ORDER, RECORDED_ORDER
-from etwcap.taps.protocol import Condition, LiveTapSource, State, TapOptions
+from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
 from etwcap.taps.raw_feeder import RawFeeder
 from etwcap.taps.raw_sockets import SocketKinds
 from etwcap.taps.raw_source import RawRecordSource, RecordsToPackets
@@ -74,7 +74,13 @@ class RawTap:
             self._inbound(),
         ]
 
-    def open(self, context: Context, interfaces: Sequence[str], options: TapOptions) -> LiveTapSource:
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        """Nothing."""
+        return ""
+
+    def open(
+        self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
+    ) -> LiveTapSource:
         """Begin to capture; see ``Tap.open``."""
         version = self._version()
         counter = Counter()
