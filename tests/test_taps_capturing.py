@@ -50,6 +50,8 @@ class StandIn:
     fails: EtwcapError | None = None
     sees: str = "what the test gives"
     opened: list[tuple[list[str], TapOptions]] = field(default_factory=list)
+    changes: Changes | None = None
+    interrupting: str = ""
     source: Source | None = None
     kind: type[Source] = Source
     when_opened: Callable[[], None] = lambda: None
@@ -61,12 +63,13 @@ class StandIn:
         return []
 
     def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
-        return ""
+        return self.interrupting
 
     def open(
         self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
     ) -> Source:
         self.opened.append((list(interfaces), options))
+        self.changes = changes
         self.when_opened()
         if self.fails is not None:
             raise self.fails
@@ -251,12 +254,26 @@ def test_without_rights_a_collector_captures_and_this_process_writes(bench: Benc
 
 
 def test_what_a_collector_is_asked_for_are_words_that_it_understands() -> None:
-    asked = Collection(("raw", "pktmon"), ("Ethernet 2", "7"), firewall_rule=False, recording=True)
+    asked = Collection(
+        ("raw", "pktmon"),
+        ("Ethernet 2", "7"),
+        firewall_rule=False,
+        recording=True,
+        filter="tcp port 443",
+        components="all",
+        pktmon_api=True,
+        ipsec_clear=True,
+        consented=True,
+    )
     context = collect_command.make_context("collect", ["--pipe", "p", "--front", "7", *asked.words()])
     assert context.params == {
         "pipe": "p", "front": 7, "taps": "raw,pktmon", "interfaces": ("Ethernet 2", "7"), "no_firewall_rule": True,
-        "raw_recording": True,
+        "raw_recording": True, "expression": "tcp port 443", "components": "all", "pktmon_api": True,
+        "ipsec_clear": True, "consented": True,
     }  # fmt: skip
+    options = asked.tap_options()
+    assert (options.records, options.filter, options.components) == (True, "tcp port 443", "all")
+    assert (options.pktmon_api, options.ipsec_clear, options.raw_recording) == (True, True, True)
 
 
 class Hasty(Source):
@@ -282,6 +299,47 @@ def test_answers_stand_behind_what_they_answer(
     run(bench, tmp_path / "x.pcapng", tap, capture=CaptureOptions(repair=repair))
     with etwcap.open(tmp_path / "x.pcapng") as trace:
         assert [packet.direction for packet in trace] == directions
+
+
+# ---- consent ----
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_nothing_interrupts_the_network_without_consent(bench: Bench, tmp_path: Path, agrees: bool) -> None:
+    asked: list[str] = []
+
+    def consent(warning: str) -> bool:
+        asked.append(warning)
+        return agrees
+
+    tap = StandIn("ndiscap", interrupting="the adapters pause")
+    live = capture_live(
+        tmp_path / "x.pcapng", LiveOptions(("ndiscap",)), machine=bench.machine, taps={"ndiscap": tap}, consent=consent
+    )
+    if agrees:
+        with live:
+            assert live.run().exit_code == 0
+        assert tap.changes is not None
+        assert tap.changes.consented
+    else:
+        with pytest.raises(UsageError, match="the adapters pause"), live:
+            pass
+        assert tap.opened == []
+    assert asked == ["the adapters pause"]
+
+
+def test_without_anybody_to_ask_nothing_is_interrupted(bench: Bench, tmp_path: Path) -> None:
+    tap = StandIn("ndiscap", interrupting="the adapters pause")
+    with pytest.raises(UsageError, match="would be interrupted"):
+        run(bench, tmp_path / "x.pcapng", tap)
+    assert tap.opened == []
+
+
+def test_what_interrupts_nothing_is_not_asked_about(bench: Bench, tmp_path: Path) -> None:
+    tap = StandIn("ndiscap")
+    run(bench, tmp_path / "x.pcapng", tap)
+    assert tap.changes is not None
+    assert not tap.changes.consented
 
 
 # ---- which tap ----
@@ -319,6 +377,9 @@ def test_missing_rights_are_told_as_such() -> None:
         (LiveOptions(("telepathy",)), "no tap 'telepathy'"),
         (LiveOptions(("pktmon",), raw_recording=True), "only the tap raw"),
         (LiveOptions(capture=CaptureOptions(count=0)), "at least 1"),
+        (LiveOptions(components="adapters"), "no components"),
+        (LiveOptions(components="12,"), "no components"),
+        (LiveOptions(("pktmon", "raw"), ("loopback",)), "pktmon does not see the loopback"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_touched(bench: Bench, options: LiveOptions, says: str) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import etwcap
 from etwcap.errors import EtwcapError, RightsError
-from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, PacketTable
+from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, Mark, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.pipeline.capture import CaptureOptions, capture
 from etwcap.pipeline.protocols import Stage
@@ -25,9 +25,11 @@ from etwcap.providers.rawsocket_layout import LINK_TYPE
 from etwcap.repair.ipv6_header import Ipv6HeaderStage
 from etwcap.taps import wire
 from etwcap.taps.collector import collect
+from etwcap.taps.per_tap import PerTap
 from etwcap.taps.protocol import TapLosses
 from etwcap.taps.raw_source import RecordsToPackets
 from etwcap.taps.remote import RemoteSource
+from etwcap.taps.several import LiveMerge, LiveStaged
 from etwcap.taps.wire import FrameKind, WireError
 
 START = 1_705_526_400_000_000_000
@@ -342,3 +344,74 @@ def test_an_interrupted_capture_leaves_the_file_whole(
         capture(RemoteSource(Socket(ends[1], timed=True), context), context, tmp_path / "x.pcapng", CaptureOptions())
     with etwcap.open(tmp_path / "x.pcapng") as trace:
         assert len(list(trace)) == 1
+
+
+# ---- several taps through one pipe ----
+
+
+class TwoTaps(Records):
+    """Records of two taps in turns, some chunks with both and some with none."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        context.interfaces.add(Interface(290, "events", tap="pktmon"))
+
+    def chunks(self) -> Iterator[Chunk]:
+        for first in range(0, 12, 3):
+            number = np.arange(first, first + 3) if first != 6 else np.arange(0)
+            rows = PacketTable(len(number))
+            rows["time"], rows["offset"] = START + number, number * 4 - first * 4
+            rows["captured"] = rows["original"] = np.full(len(number), 4)
+            rows["interface"] = number % 2
+            data = b"".join(int(each).to_bytes(4, "little") for each in number) + bytes(8)
+            yield Chunk(np.frombuffer(bytearray(data), np.uint8), rows, EventTable(0), START + first)
+        yield Chunk(np.zeros(1, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME)
+
+
+def test_the_records_of_two_taps_come_apart_again(ends: tuple[socket.socket, socket.socket]) -> None:
+    source = TwoTaps(Context())
+    thread = collecting(source, ends[0])
+    context = Context()
+    parts = PerTap(RemoteSource(Socket(ends[1], timed=True), context), context, ["raw", "pktmon"])
+
+    class Marked:
+        """A stage that writes into its tap's packets."""
+
+        def __init__(self, mark: int) -> None:
+            self.mark = mark
+
+        def process(self, chunk: Chunk) -> Chunk:
+            chunk.buffer[chunk.packets["offset"] + 3] = self.mark
+            return chunk
+
+        def finish(self) -> None:
+            return None
+
+    merged = LiveMerge([LiveStaged(each, [Marked(number + 1)]) for number, each in enumerate(parts.sources)])
+    got: list[tuple[int, int, int]] = []
+    for chunk in merged.chunks():
+        for time, offset in zip(chunk.packets["time"].tolist(), chunk.packets["offset"].tolist(), strict=True):
+            got.append((time - START, int(chunk.buffer[offset]), int(chunk.buffer[offset + 3])))
+    thread.join(30)
+    assert not thread.is_alive()
+    assert got == [(number, number, number % 2 + 1) for number in (0, 1, 2, 3, 4, 5, 9, 10, 11)]
+    assert merged.losses() == source.losses()
+
+
+def test_a_record_before_what_was_promised_keeps_its_time_and_is_marked() -> None:
+    def batch(time: int, complete_to: int) -> bytes:
+        row = wire.Batch(
+            np.zeros(4, np.uint8),
+            np.array([time]),
+            np.array([0]),
+            np.array([4], np.uint32),
+            np.array([0], np.uint16),
+            complete_to,
+        )
+        return b"".join(wire.batch_frames(row))
+
+    sent = HELLO + wire.text_frame(FrameKind.INTERFACE, FACE) + batch(START, START + 10) + batch(START + 5, START + 20)
+    source = RemoteSource(Canned(sent + wire.frame(FrameKind.END)), Context())
+    chunks = list(source.chunks())
+    assert [each.packets["time"].tolist() for each in chunks] == [[START], [START + 5], []]
+    assert [bool((each.packets["flags"] & Mark.LATE).any()) for each in chunks] == [False, True, False]

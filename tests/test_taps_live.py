@@ -25,7 +25,7 @@ from etwcap.providers.rawsocket_build import record_heads
 from etwcap.providers.rawsocket_layout import ADDRESS_ROW, LINK_TYPE, RAW_RECORD, Kind, Present
 from etwcap.sources.opening import open_source
 from etwcap.taps.address_tables import snapshot
-from etwcap.taps.opening import all_taps, open_taps
+from etwcap.taps.opening import all_taps, open_taps, share_interfaces
 from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapLosses, TapOptions, usable
 from etwcap.taps.raw import RawTap
 from etwcap.taps.raw_sockets import Place, SocketKinds, choose_adapters, places
@@ -555,3 +555,19 @@ def test_there_is_a_raw_tap_and_it_needs_windows() -> None:
     with pytest.raises(NotHereError) as raised:
         open_taps(["raw"], context=Context(), taps={"raw": tap(version=refuse)})
     assert "etwcap taps" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("names", "interfaces", "shared"),
+    [
+        (["raw"], ["Ethernet"], {"raw": ("Ethernet",)}),
+        (["pktmon", "raw"], [], {"pktmon": (), "raw": ("loopback",)}),
+        (["pktmon", "raw"], ["Ethernet", "Loopback"], {"pktmon": ("Ethernet",), "raw": ("loopback",)}),
+        (["wfp", "raw"], ["loopback"], {"wfp": ("loopback",), "raw": ("loopback",)}),
+        (["pktmon", "ndiscap"], ["7"], {"pktmon": ("7",), "ndiscap": ("7",)}),
+    ],
+)
+def test_beside_a_tap_of_the_adapters_raw_sockets_listen_to_the_loopback_alone(
+    names: list[str], interfaces: list[str], shared: dict[str, tuple[str, ...]]
+) -> None:
+    assert share_interfaces(names, interfaces) == shared

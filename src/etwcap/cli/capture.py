@@ -25,6 +25,7 @@ Examples:
   etwcap capture                                  a line per packet
   etwcap capture -w out.pcapng tcp port 443
   etwcap capture --tap raw -i loopback -w lo.pcapng
+  etwcap capture --tap pktmon,raw -w all.pcapng   the adapters, and the loopback
   etwcap capture -w out.pcapng --duration 1h --stop-when "tcp[tcpflags] & tcp-rst != 0"
   etwcap capture -w day-%Y%m%d-%H%M.pcapng -G 1h  a file an hour
   etwcap capture -w ring.pcapng -C 100 -W 10      the last 1,000 MB
@@ -92,6 +93,16 @@ NOT_HERE = "capturing needs Windows; here these work: etwcap info, convert, synt
     is_flag=True,
     help="Tap raw: add no rule to the Windows firewall; what it stops on the way in is then not seen.",
 )
+@click.option(
+    "--components",
+    default="nics",
+    metavar="nics|all|IDS",
+    help="Tap pktmon: at the adapters, each packet once (nics), everywhere on its way through the stack (all), or at "
+    "these components, by the ids of pktmon list.",
+)
+@click.option("--pktmon-api", is_flag=True, help="Tap pktmon: through PktMonApi.dll, though a better way is open.")
+@click.option("--ipsec-clear", is_flag=True, help="Tap wfp: also what IPsec protects, in clear.")
+@click.option("--yes", is_flag=True, help="Do not ask before something interrupts the network (tap ndiscap may).")
 @click.option("-n", "numeric", is_flag=True, help="Lines: ports as numbers.")
 @click.option("-v", "--verbose", is_flag=True, help="Lines: more of the headers.")
 @click.option("--receipt", type=click.Path(dir_okay=False), metavar="FILE", help="Write what was done as JSON.")
@@ -117,6 +128,10 @@ def command(
     evidence: tuple[str, ...],
     raw_recording: bool,
     no_firewall_rule: bool,
+    components: str,
+    pktmon_api: bool,
+    ipsec_clear: bool,
+    yes: bool,
     numeric: bool,
     verbose: bool,
     receipt: str | None,
@@ -144,6 +159,9 @@ def command(
         interfaces=interfaces,
         raw_recording=raw_recording,
         firewall_rule=not no_firewall_rule,
+        components=components,
+        pktmon_api=pktmon_api,
+        ipsec_clear=ipsec_clear,
         capture=CaptureOptions(
             repair=repair,
             filter=" ".join(words) if words else expression,
@@ -160,7 +178,9 @@ def command(
     )
     options.capture.check(output)
     show = printer(Style(numeric, verbose, interfaces=True)) if output is None else None
-    live = capture_live(output if show is None else show, options, tell=None if quiet else tell)
+    live = capture_live(
+        output if show is None else show, options, tell=None if quiet else tell, consent=agreed if yes else ask
+    )
     status = StatusLine(output or "", live.lost, wanted=False if quiet or output is None else None)
     # the signals outermost: a console that closes waits until the rule, the sockets and the journal are gone too
     with stopping_on_signals(live.stop), live, status:
@@ -197,6 +217,20 @@ def printer(style: object) -> Callable[[Chunk, Context], None]:
 def tell(line: str) -> None:
     """One line about what is being done, on stderr."""
     click.echo(f"etwcap: {line}", err=True)
+
+
+def agreed(warning: str) -> bool:
+    """``--yes``: what is interrupted is said, and not asked."""
+    tell(warning)
+    return True
+
+
+def ask(warning: str) -> bool:
+    """Whether the person at the terminal agrees; without a terminal nobody does."""
+    if not sys.stdin.isatty():
+        return False
+    tell(warning)
+    return click.confirm("Go on?", err=True)
 
 
 def finish(outcome: Outcome, output: str | None, receipt: str | None, *, as_json: bool, quiet: bool) -> int:

@@ -10,6 +10,8 @@ IPV4 = 228
 IPV6 = 229
 UPPER_PDU = 252
 """Wireshark's exported PDUs: a dissector name in TLVs, then the bytes."""
+ETW = 290
+"""events of Windows, before they become packets"""
 
 NAMES = {
     0: "NULL",
@@ -22,6 +24,7 @@ NAMES = {
     IPV6: "IPV6",
     UPPER_PDU: "WIRESHARK_UPPER_PDU",
     276: "LINUX_SLL2",
+    ETW: "ETW",
 }
 
 TITLES = {ETHERNET: "Ethernet", RAW_IP: "raw IP", IEEE802_11: "802.11", IEEE802_11_RADIOTAP: "802.11 with radiotap"}

@@ -11,7 +11,7 @@ from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
 from etwcap.native.loader import library
-from etwcap.packets import Chunk, Context
+from etwcap.packets import Chunk, Context, linktypes
 from etwcap.packets.words import plural
 from etwcap.pipeline.capture import CaptureOptions, CountingSink, LiveSink, Progress
 from etwcap.pipeline.capture import capture as run_capture
@@ -21,16 +21,19 @@ from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
 from etwcap.repair.order import OrderStage
 from etwcap.taps.collecting import Collection, start_collector
 from etwcap.taps.journal import PART_FILE, Journal
-from etwcap.taps.opening import all_taps, check_names, open_taps
-from etwcap.taps.protocol import Condition, LiveTapSource, State, Tap, TapOptions, usable
+from etwcap.taps.opening import all_taps, check_names, open_taps, share_interfaces
+from etwcap.taps.per_tap import PerTap
+from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, Tap, TapOptions, usable
 from etwcap.taps.remote import RemoteSource, TimedDuplex
 from etwcap.taps.rule import open_firewall
-from etwcap.taps.several import LiveStaged
+from etwcap.taps.several import LiveMerge, LiveStaged
 from etwcap.windows.firewall import Firewall
 from etwcap.windows.processes import ProcessIdentity
 
 BY_ITSELF: Final = ("pktmon", "raw")
 """Taps that are taken where none is named, the better first. Never one that interrupts the network."""
+COARSE: Final = 100_000
+"""ns: from this resolution on, times do not tell what came first, and the order is put right"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,12 @@ class LiveOptions:
     """raw: the records of the sockets as they are"""
     firewall_rule: bool = True
     """raw: let packets in for this program while it captures"""
+    components: str = "nics"
+    """pktmon: "nics", "all", or component ids "12,13" """
+    pktmon_api: bool = False
+    """pktmon: through PktMonApi.dll"""
+    ipsec_clear: bool = False
+    """wfp: also what IPsec protects, in clear"""
     capture: CaptureOptions = field(default_factory=CaptureOptions)
 
 
@@ -91,7 +100,10 @@ class Live:
         tell: Callable[[str], None],
         machine: Machine,
         taps: dict[str, Tap],
+        consent: Callable[[str], bool],
     ) -> None:
+        self._consent = consent
+        self._consented = False
         self._output = output
         self._options = options
         self._tell = tell
@@ -106,6 +118,7 @@ class Live:
     def __enter__(self) -> Live:
         with ExitStack() as stack:
             chosen = self._chosen = choose_taps(self._taps, self._options.taps)
+            self._ask()
             source = self._open_here(stack) if self._machine.elevated() else self._open_there()
             stack.callback(source.close)
             self._source = source
@@ -157,12 +170,32 @@ class Live:
         self._account()
         return outcome
 
+    def _ask(self) -> None:
+        """Have the user agree to what would be interrupted. Raises UsageError where not."""
+        shared = share_interfaces(self._chosen, self._options.interfaces)
+        options = self._tap_options()
+        for name in self._chosen:
+            warning = self._taps[name].interrupts(shared[name], options)
+            if not warning:
+                continue
+            if not self._consent(warning):
+                raise UsageError(
+                    "nothing was captured, for the network would be interrupted",
+                    cause=warning,
+                    hint="--yes goes on without asking; --tap pktmon interrupts nothing",
+                )
+            self._consented = True
+
     def _tap_options(self) -> TapOptions:
-        chosen = self._options.capture
+        chosen, options = self._options.capture, self._options
         return TapOptions(
             repairs=parse_repairs(chosen.repair),
             comments="comments" in chosen.evidence,
-            raw_recording=self._options.raw_recording,
+            raw_recording=options.raw_recording,
+            filter=chosen.filter,
+            components=options.components,
+            pktmon_api=options.pktmon_api,
+            ipsec_clear=options.ipsec_clear,
         )
 
     def _open_here(self, stack: ExitStack) -> LiveTapSource:
@@ -172,8 +205,14 @@ class Live:
             open_firewall(
                 stack, self._tell, machine.journal(), machine.firewall(), machine.identity(), machine.program()
             )
+        changes = Changes(machine.journal, machine.identity, self._tell, consented=self._consented)
         source = open_taps(
-            self._chosen, self._options.interfaces, self._tap_options(), context=self._context, taps=self._taps
+            self._chosen,
+            self._options.interfaces,
+            self._tap_options(),
+            context=self._context,
+            taps=self._taps,
+            changes=changes,
         )
         stack.callback(source.close)
         self._drop_privileges()
@@ -182,7 +221,17 @@ class Live:
     def _open_there(self) -> LiveTapSource:
         """The taps in a collector, which gets the rights by consent; here their records become packets."""
         options = self._options
-        wanted = Collection(tuple(self._chosen), options.interfaces, options.firewall_rule, options.raw_recording)
+        wanted = Collection(
+            tuple(self._chosen),
+            options.interfaces,
+            options.firewall_rule,
+            options.raw_recording,
+            filter=options.capture.filter,
+            components=options.components,
+            pktmon_api=options.pktmon_api,
+            ipsec_clear=options.ipsec_clear,
+            consented=self._consented,
+        )
         self._tell("Windows asks for an administrator's consent: a second process captures, this one writes")
         pipe = self._machine.start_collector(wanted)
         try:
@@ -190,22 +239,26 @@ class Live:
         except BaseException:
             pipe.close()
             raise
-        stages = [
-            stage
-            for name in self._chosen
-            for stage in self._taps[name].stages(self._context, remote.describe(), self._tap_options())
-        ]
-        return LiveStaged(remote, stages) if stages else remote
+        if len(self._chosen) == 1:
+            return self._packets_of(self._chosen[0], remote)
+        parts = PerTap(remote, self._context, self._chosen)
+        return LiveMerge([self._packets_of(*pair) for pair in zip(self._chosen, parts.sources, strict=True)])
+
+    def _packets_of(self, name: str, records: LiveTapSource) -> LiveTapSource:
+        """A tap's records with its stages behind them."""
+        stages = self._taps[name].stages(self._context, records.describe(), self._tap_options())
+        return LiveStaged(records, stages) if stages else records
 
     def _stages(self) -> list[Stage]:
         """What concerns the packets of all taps together."""
         repairs = parse_repairs(self._options.capture.repair)
-        raw_only = RECORDED_ORDER in repairs and "raw" in self._chosen
-        causal = (ORDER in repairs or raw_only) and not self._options.raw_recording
+        late = "raw" in self._chosen or any(each.resolution >= COARSE for each in self._context.descriptions)
+        causal = (ORDER in repairs or (RECORDED_ORDER in repairs and late)) and not self._options.raw_recording
         return [OrderStage(self._context)] if causal else []
 
     def _places(self) -> str:
-        names = dict.fromkeys(interface.name for interface in self._context.interfaces if interface.name)
+        known = [each for each in self._context.interfaces if each.link_type != linktypes.ETW]
+        names = dict.fromkeys(interface.name for interface in known if interface.name)
         return ", ".join(names or self._options.interfaces) or "all interfaces"  # a collector tells names later
 
     def _account(self) -> None:
@@ -215,6 +268,7 @@ class Live:
         receipt.note("lost-ring", "packets found no room between the receiver and etwcap", losses.ring)
         receipt.note("lost-failed", "receive calls failed", losses.failed)
         receipt.note("cut", "packets were longer than a receive buffer and cut", losses.cut)
+        receipt.note("lost-buffers", "buffers of a trace session were lost before they came here", losses.buffers)
         if losses.mechanism:
             receipt.note("lost-mechanism", "packets were lost by Windows before they came here", losses.mechanism)
 
@@ -264,16 +318,20 @@ def capture_live(
     tell: Callable[[str], None] | None = None,
     machine: Machine | None = None,
     taps: dict[str, Tap] | None = None,
+    consent: Callable[[str], bool] | None = None,
 ) -> Live:
     """A capture into a file, "-" (standard output), or a function that is given each chunk; not begun yet.
 
-    ``with capture_live("x.pcapng") as live: live.run()``. ``tell`` is given lines for people. Raises NotHereError off
+    ``with capture_live("x.pcapng") as live: live.run()``. ``tell`` is given lines for people. ``consent`` is asked,
+    with a text for people, before something interrupts the network; without it nothing does. Raises NotHereError off
     Windows, UsageError; entering the context raises RightsError, NotHereError and what the taps raise.
     """
     options = options or LiveOptions()
     options.capture.check(output if isinstance(output, (str, os.PathLike)) else None)
     known = all_taps() if taps is None else taps
     check_names(options.taps, known)
+    check_components(options.components)
+    share_interfaces(options.taps, options.interfaces)
     if options.raw_recording and options.taps not in ((), ("raw",)):
         raise UsageError("only the tap raw makes recordings", hint="--tap raw --raw-recording")
     if machine is None:
@@ -286,7 +344,16 @@ def capture_live(
         raise NotHereError(
             "capturing needs the native core", hint="install a wheel of this platform; ETWCAP_NATIVE=0 must not be set"
         )
-    return Live(output, options, tell or (lambda _line: None), machine, known)
+    return Live(output, options, tell or (lambda _line: None), machine, known, consent or (lambda _warning: False))
+
+
+def check_components(text: str) -> None:
+    """Raise UsageError unless it is "nics", "all", or component ids."""
+    numbers = text.split(",")
+    if text not in ("nics", "all") and not all(
+        each.isascii() and each.isdecimal() and len(each) < 6 for each in numbers
+    ):
+        raise UsageError("that names no components", cause=f"--components {text}", hint="nics, all, or ids: 12,13")
 
 
 def choose_taps(taps: dict[str, Tap], wanted: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallErro
 from etwcap.packets import Context
 from etwcap.taps.collector import collect, tell_failure, tell_note
 from etwcap.taps.opening import open_taps
-from etwcap.taps.protocol import LiveTapSource, Tap, TapOptions
+from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapOptions
 from etwcap.taps.rule import open_firewall
 from etwcap.windows.console import ConsoleEvents
 from etwcap.windows.elevation import ElevatedProcess, run_elevated
@@ -39,6 +39,13 @@ class Collection:
     interfaces: tuple[str, ...] = ()
     firewall_rule: bool = True
     recording: bool = False
+    filter: str | None = None
+    """for the taps to hand down to their drivers"""
+    components: str = "nics"
+    pktmon_api: bool = False
+    ipsec_clear: bool = False
+    consented: bool = False
+    """the user agreed to what the taps interrupt"""
 
     def words(self) -> list[str]:
         """As words of ``etwcap collect``."""
@@ -49,7 +56,23 @@ class Collection:
             words.append("--no-firewall-rule")
         if self.recording:
             words.append("--raw-recording")
-        return words
+        if self.filter is not None:
+            words += ["--filter", self.filter]
+        if self.components != "nics":
+            words += ["--components", self.components]
+        switches = (("--pktmon-api", self.pktmon_api), ("--ipsec-clear", self.ipsec_clear), ("--yes", self.consented))
+        return words + [word for word, chosen in switches if chosen]
+
+    def tap_options(self) -> TapOptions:
+        """For taps that give records."""
+        return TapOptions(
+            raw_recording=self.recording,
+            records=True,
+            filter=self.filter,
+            components=self.components,
+            pktmon_api=self.pktmon_api,
+            ipsec_clear=self.ipsec_clear,
+        )
 
 
 class FrontPipe:
@@ -172,8 +195,11 @@ def run_collector(
                         machine.identity(),
                         machine.program(),
                     )
-                options = TapOptions(raw_recording=wanted.recording, records=True)
-                source = open_taps(wanted.taps, wanted.interfaces, options, context=context, taps=taps)
+                changes = Changes(
+                    machine.journal, machine.identity, lambda line: tell_note(pipe, line), wanted.consented
+                )
+                options = wanted.tap_options()
+                source = open_taps(wanted.taps, wanted.interfaces, options, context=context, taps=taps, changes=changes)
                 stack.callback(source.close)
                 machine.drop_privileges()
             except EtwcapError as error:

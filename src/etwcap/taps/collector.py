@@ -68,7 +68,7 @@ def _copy(source: LiveTapSource, context: Context, pipe: Duplex) -> bool:
         "protocol": PROTOCOL,
         "etwcap": __version__,
         "machine": machine_facts(description.machine),
-        "resolution": description.resolution,
+        "resolution": max(each.resolution for each in (description, *context.descriptions)),
     }
     there = pipe.write(wire.text_frame(FrameKind.HELLO, hello))
     told: list[dict[str, Any]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from etwcap.errors import NotHereError, UsageError
 from etwcap.packets import Context
@@ -10,6 +11,9 @@ from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapOptions
 from etwcap.taps.raw import RawTap
 from etwcap.taps.several import LiveMerge
 
+LOOPBACK: Final = "loopback"
+OF_LOOPBACK: Final = ("wfp", "raw")
+"""Taps that see the loopback: beside one that does not, they listen to nothing else."""
 _USUAL = TapOptions()
 
 
@@ -25,6 +29,25 @@ def check_names(names: Sequence[str], known: Mapping[str, Tap]) -> None:
             raise UsageError(f"there is no tap {name!r}", cause="--tap", hint=f"there are: {', '.join(known)}")
 
 
+def share_interfaces(names: Sequence[str], interfaces: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What each of several taps listens to: adapters are for those that see frames, the loopback for the others.
+
+    So no packet comes twice for want of thought. One tap alone gets the interfaces as they were named. Raises
+    UsageError where a tap is left without any.
+    """
+    named = tuple(interfaces)
+    local = [name for name in names if name in OF_LOOPBACK]
+    if not local or len(local) == len(names):
+        return dict.fromkeys(names, named)
+    adapters = tuple(name for name in named if name.casefold() != LOOPBACK)
+    if named and not adapters:
+        framed = next(name for name in names if name not in OF_LOOPBACK)
+        raise UsageError(
+            f"the tap {framed} does not see the loopback", cause="-i loopback", hint=f"--tap {local[0]} -i loopback"
+        )
+    return {name: (LOOPBACK,) if name in OF_LOOPBACK else adapters for name in names}
+
+
 def open_taps(
     names: Sequence[str],
     interfaces: Sequence[str] = (),
@@ -36,7 +59,7 @@ def open_taps(
 ) -> LiveTapSource:
     """Begin to capture with these taps; of several, one timeline.
 
-    ``interfaces`` are names that each tap understands; none of them: each tap's own choice. The source's packets are
+    ``interfaces`` are shared out by ``share_interfaces``; none of them: each tap's own choice. The source's packets are
     repaired as ``options`` says, with what is the tap's own fault; what concerns all packets (order, filters …) is for
     the caller's stages. Raises UsageError for a tap that there is not, RightsError, NotHereError and what the taps
     raise; then nothing stays open.
@@ -49,10 +72,11 @@ def open_taps(
             raise UsageError(f"there is no tap {name!r}", cause=f"there are: {', '.join(known)}")
     if len(set(names)) < len(names):
         raise UsageError("a tap is named twice", cause=", ".join(names))
+    shared = share_interfaces(names, interfaces)
     opened: list[LiveTapSource] = []
     try:
         for name in names:
-            source = known[name].open(context, interfaces, options, changes)
+            source = known[name].open(context, shared[name], options, changes)
             opened.append(source)
     except BaseException as error:
         for each in opened:

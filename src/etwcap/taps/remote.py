@@ -1,7 +1,7 @@
 """The front end's side of the pipe: what a collector sends, as a live source of records.
 
-The collector is not trusted: each frame is checked, every fact has its type and bounds, times only go on, and one
-that falls silent is given up.
+The collector is not trusted: each frame is checked, every fact has its type and bounds, a time before what was
+promised is marked, and one that falls silent is given up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError
-from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, PacketTable
+from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, Mark, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.taps import wire
 from etwcap.taps.collector import PROTOCOL
@@ -136,11 +136,13 @@ class RemoteSource:
         batch = wire.read_batch(body)
         if len(batch.time) and int(batch.interface.max()) >= len(self._interfaces):
             raise WireError("a batch names an interface that is not there", cause=f"{int(batch.interface.max())}")
-        # times only go on: what the run has been promised holds, whatever a collector says
         begin = self._complete
         self._complete = max(begin, batch.complete_to)
         rows = PacketTable(len(batch.time))
-        rows["time"] = np.maximum(np.maximum.accumulate(batch.time), begin) if len(batch.time) else batch.time
+        rows["time"] = batch.time
+        late = batch.time < begin
+        if late.any():  # a promise was not kept: the row goes on, marked
+            rows["flags"] = np.where(late, np.uint32(Mark.LATE), np.uint32(0))
         rows["offset"] = batch.offset + LEAD
         rows["captured"] = rows["original"] = batch.length
         rows["interface"] = np.array(self._interfaces or [0], np.int32)[batch.interface]
@@ -155,8 +157,10 @@ class RemoteSource:
             failed=_number(facts, "failed"),
             cut=_number(facts, "cut"),
             mechanism=None if facts.get("mechanism") is None else _number(facts, "mechanism"),
+            buffers=_number(facts, "buffers"),
         )
-        self._description.losses.events = self._losses.ring
+        self._description.losses.events = self._losses.ring + (self._losses.mechanism or 0)
+        self._description.losses.buffers = self._losses.buffers
 
     def _take_interface(self, facts: dict[str, Any]) -> None:
         number, made = _number(facts, "number"), interface_of(facts)
