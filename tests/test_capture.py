@@ -12,7 +12,7 @@ import pytest
 import etwcap
 from etwcap.errors import EtwcapError, OutputError, UsageError
 from etwcap.filters.compiled import Filter
-from etwcap.packets import Chunk, Context, Description, EventTable, Interface, PacketTable
+from etwcap.packets import Chunk, Context, Description, EventTable, Interface, PacketTable, linktypes
 from etwcap.pipeline.capture import CaptureOptions, CountingSink, Progress, capture
 from etwcap.sinks.pieces import Rotation
 
@@ -88,6 +88,12 @@ def test_a_count_ends_a_capture(context: Context, tap: FakeTap, tmp_path: Path, 
     assert tap.closed
     assert tap.stopped.is_set()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_was_done_names_the_interfaces(context: Context, tap: FakeTap, tmp_path: Path) -> None:
+    context.interfaces.add(Interface(linktypes.ETW, "records that become packets", tap="pktmon"))
+    facts = capture(tap, context, tmp_path / "x.pcapng", CaptureOptions(count=1)).as_dict()
+    assert [(each["name"], each["link_type"]) for each in facts["interfaces"]] == [("Ethernet", 1)]
 
 
 def test_a_packet_that_is_waited_for_ends_it(context: Context, tap: FakeTap, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from etwcap.filters.stopping import StopWhen
 from etwcap.native import backend
 from etwcap.packets import Chunk, Context
 from etwcap.pipeline.choices import Choices, check_numbers
-from etwcap.pipeline.convert import Outcome, output_format, section_of
+from etwcap.pipeline.convert import Outcome, interface_facts, output_format, section_of
 from etwcap.pipeline.protocols import Sink, Source, Stage
 from etwcap.pipeline.run import Staged
 from etwcap.repair.evidence import EvidenceStage
@@ -168,7 +168,8 @@ def capture(
     pieces = sink.names if isinstance(sink, PieceSink) else []
     gone = "reader-gone" in context.receipt.notes
     code = 0 if sink.packets or gone else 3
-    return Outcome(path if sink.packets else None, context.receipt, context.descriptions, code, kind, pieces)
+    made = path if sink.packets else None
+    return Outcome(made, context.receipt, context.descriptions, code, kind, pieces, interface_facts(context))
 
 
 class _Run:

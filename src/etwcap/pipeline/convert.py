@@ -15,7 +15,7 @@ from etwcap.errors import NothingToWriteError, OutputError, UsageError
 from etwcap.filters.compiled import Filter
 from etwcap.filters.stage import FilterStage
 from etwcap.native import backend
-from etwcap.packets import Context, Description, Receipt
+from etwcap.packets import Context, Description, Receipt, linktypes
 from etwcap.pipeline.choices import Choices, check_numbers, fixed_times, latest
 from etwcap.pipeline.merge import MergedSource
 from etwcap.pipeline.ordering import add_own, check_sides, parse_addresses, parse_order
@@ -393,11 +393,17 @@ def _outcome(
         if not damaged:
             raise _nothing_to_write(sources, context, options, selection, choices, matching)
         output = None
-    interfaces = [
+    code = 4 if damaged else 0
+    return Outcome(output, receipt, context.descriptions, code, kind, pieces, interface_facts(context))
+
+
+def interface_facts(context: Context) -> list[dict[str, Any]]:
+    """The interfaces of a run for JSON; not those that only carry events that become packets of others."""
+    return [
         {"name": i.name, "description": i.description, "link_type": i.link_type, "index": i.if_index, "tap": i.tap}
         for i in context.interfaces
+        if i.link_type != linktypes.ETW
     ]
-    return Outcome(output, receipt, context.descriptions, 4 if damaged else 0, kind, pieces, interfaces)
 
 
 def _nothing_to_write(
