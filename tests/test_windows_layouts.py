@@ -12,6 +12,7 @@ import pytest
 
 from conftest import tool_path
 from etwcap.windows import (
+    layouts_crypt32,
     layouts_etw,
     layouts_iphlpapi,
     layouts_pktmon,
@@ -21,7 +22,15 @@ from etwcap.windows import (
     layouts_winsock,
 )
 
-MODULES = [layouts_shell32, layouts_user32, layouts_system, layouts_winsock, layouts_iphlpapi, layouts_etw]
+MODULES = [
+    layouts_crypt32,
+    layouts_shell32,
+    layouts_user32,
+    layouts_system,
+    layouts_winsock,
+    layouts_iphlpapi,
+    layouts_etw,
+]
 
 
 def structures(module: ModuleType) -> list[Any]:
@@ -75,6 +84,15 @@ PKTMON = {
     "REALTIME_STREAM_CONFIGURATION": (32, {"DataCallback": 16, "BufferSizeMultiplier": 24, "TruncationSize": 26}),
     "STREAM_DATA_DESCRIPTOR": (32, {"MetadataOffset": 12, "PacketLength": 20, "MissedPacketReadCount": 28}),
     "STREAM_METADATA": (40, {"ComponentId": 16, "DropReason": 22, "Processor": 30, "TimeStamp": 32}),
+    "STREAM_EVENT_STARTED": (8, {"BufferSize": 0, "TruncationSize": 4}),
+    "STREAM_EVENT_FATAL_ERROR": (8, {"IsFatal": 0, "Reason": 4}),
+    "STREAM_EVENT_PROCESS_INFO": (16, {"IsWarning": 0, "Reason": 4, "PacketLength": 8}),
+    "LEGACY_FILTER": (
+        200,
+        {"Name": 2, "Mac1": 130, "VlanId": 142, "TransportProtocol": 146, "Ip1": 152, "Port1": 186, "DSCP": 196},
+    ),
+    "LEGACY_START": (32, {"ComponentMode": 8, "ComponentCount": 12, "Components": 16}),
+    "DEVICE_START": (20, {"Selection": 4, "CaptureType": 12, "Flag": 16}),
 }
 """No compiler has a header of these: size and places as published programs use them."""
 

@@ -79,14 +79,26 @@ class SigningPolicy:
     secure_boot: bool | None
     upgraded: bool
     """upgraded from a Windows before 10 1607, which keeps the old rule"""
+    test_signing: bool = False
+    """started with test signing on, so that any signature will do"""
+    memory_integrity: bool = False
+    """memory integrity (HVCI) is switched on, which refuses some old drivers besides"""
 
 
 def signing_policy() -> SigningPolicy:
-    """Secure Boot and the history of this Windows, from the registry (Microsoft: "Driver Signing")."""
-    state = registry.number(r"SYSTEM\CurrentControlSet\Control\SecureBoot\State", "UEFISecureBootEnabled")
-    policy = r"SYSTEM\CurrentControlSet\Control\CI\Policy"
-    upgraded = any(registry.number(policy, name) == 1 for name in ("UpgradedSystem", "BootUpgradedSystem"))
-    return SigningPolicy(None if state is None else state == 1, upgraded)
+    """What the registry says of Secure Boot, the history of this Windows, how it was started, and memory integrity.
+
+    Sources: Microsoft's "Driver Signing", "The TESTSIGNING boot configuration option", and "Enable virtualization-based
+    protection of code integrity".
+    """
+    control = "SYSTEM\\CurrentControlSet\\Control"
+    state = registry.number(control + r"\SecureBoot\State", "UEFISecureBootEnabled")
+    upgraded = any(
+        registry.number(control + r"\CI\Policy", name) == 1 for name in ("UpgradedSystem", "BootUpgradedSystem")
+    )
+    started = (registry.words(control, "SystemStartOptions") or "").upper().split()
+    integrity = registry.number(control + r"\DeviceGuard\Scenarios\HypervisorEnforcedCodeIntegrity", "Enabled")
+    return SigningPolicy(None if state is None else state == 1, upgraded, "TESTSIGNING" in started, integrity == 1)
 
 
 def remote_session() -> bool:
