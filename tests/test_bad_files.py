@@ -26,6 +26,8 @@ WHOLE = 24
         ("cut-between-buffers.etl", 0, 1024),
         ("cut-in-unused-room.etl", 0, 4088),
         ("captured-length-one-more.pcap", 11, 0),
+        ("record-and-stream-broken.etl", 0, 1026),
+        ("record-and-stream-broken-sooner.etl", 0, 1024),
     ],
 )
 def test_all_that_is_intact_is_read_and_the_damage_has_its_place(
@@ -35,3 +37,15 @@ def test_all_that_is_intact_is_read_and_the_damage_has_its_place(
     assert outcome.exit_code == 4
     assert outcome.receipt.packets_written == packets
     assert any(place <= damage.offset < place + 4096 for damage in outcome.descriptions[0].damage)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("record-and-stream-broken.etl", 1026), ("record-and-stream-broken-sooner.etl", 1024)]
+)
+def test_a_record_and_the_stream_behind_it_broken_are_one_loss(
+    tmp_path: Path, backend: str, name: str, place: int
+) -> None:
+    outcome = etwcap.convert([BAD / name], tmp_path / "out.pcapng")
+    [damage] = (damage for damage in outcome.descriptions[0].damage if damage.offset == place)
+    assert damage.lost_bytes == 46648
+    assert damage.what.startswith("no record where one should begin")

@@ -19,6 +19,7 @@ from etwcap.etl.build import event_record, full_header_record, message_record, p
 from etwcap.etl.logfile import LONGEST, LogfileHeader, parse_logfile_header
 from etwcap.etl.records import MESSAGE, RECORD
 from etwcap.etl.writer import EtlWriter, LogfileSettings
+from etwcap.native import etl as engine_module
 from etwcap.native import library, use_backend
 from etwcap.native.etl import ClockRule, open_merge
 from etwcap.native.twin_etl import CUT, MARKER, RECORD_SIZE, RECORD_TYPE, STREAM, read_at
@@ -37,6 +38,9 @@ class Walk(NamedTuple):
     records: np.ndarray[Any, Any]
     data: list[bytes]
     issues: list[tuple[int, int, int]]
+    """kind, buffer and place, sorted"""
+    told: list[list[int]]
+    """all that the issues say, in their order"""
     guids: list[bytes]
 
 
@@ -62,11 +66,14 @@ def walk(path: Path) -> Walk:
         found, count = engine.issues()
         assert count == len(found)
         issues = sorted((int(issue["kind"]), int(issue["buffer"]), int(issue["position"])) for issue in found)
+        told = [[int(issue[name]) for name in ("kind", "buffer", "position", "detail")] for issue in found]
         guids = engine.guids()
         engine.close()
     finally:
         os.close(descriptor)
-    return Walk(header, table, facts, np.concatenate(parts) if parts else np.empty(0, RECORD), data, issues, guids)
+    return Walk(
+        header, table, facts, np.concatenate(parts) if parts else np.empty(0, RECORD), data, issues, told, guids
+    )
 
 
 def both(path: Path) -> Walk:
@@ -78,7 +85,7 @@ def both(path: Path) -> Walk:
     native = walk(path)
     assert native.records.tobytes() == twin.records.tobytes()
     assert native.data == twin.data
-    assert native.issues == twin.issues
+    assert native.told == twin.told
     assert native.guids == twin.guids
     assert native.facts == twin.facts
     return native
@@ -451,6 +458,43 @@ def test_core_and_twin_agree_on_damaged_files(
         image[layout.BUFFER_HEADER_SIZE + 320 + place % (len(image) - 400)] = value
     path.write_bytes(image)
     both(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.integers(0, 8),
+    window=st.sampled_from([16 << 10, 32 << 10, 128 << 10]),
+)
+def test_what_is_lost_in_a_long_stream_does_not_depend_on_how_far_it_is_read_ahead(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int, window: int
+) -> None:
+    path = tmp_path_factory.mktemp("ahead") / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x20000, compressed=True, relogged=True)
+    with EtlWriter(path, kind) as trace:
+        for number in range(100):
+            trace.add(0, event(kind.raw0 + number, number, filler(number, 900 + number)))
+    image = bytearray(path.read_bytes())
+    for place, value in changes:
+        image[layout.BUFFER_HEADER_SIZE + 320 + place % (len(image) - 400)] = value
+    path.write_bytes(image[: len(image) - cut])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "_window_sizes", lambda chains: (window, 3 << 20, 4 << 10))
+        both(path)
+
+
+def test_a_broken_record_and_a_stream_that_breaks_off_behind_it_are_one_loss(tmp_path: Path) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x20000, compressed=True, relogged=True)
+    with EtlWriter(path, kind) as trace:
+        trace.add(0, event(kind.raw0, 1, filler(1, 500)))
+        trace.add(0, bytes(8) + filler(2, 100_000))  # no record
+    whole = both(path)
+    [(_, broken, place, lost)] = whole.told
+    path.write_bytes(path.read_bytes()[:-100])
+    found = both(path)
+    assert found.told == [[MARKER, broken, place, lost]]
+    assert found.records["process"].tolist() == whole.records["process"].tolist()
 
 
 def test_memory_of_the_engine_does_not_depend_on_the_file(tmp_path: Path) -> None:

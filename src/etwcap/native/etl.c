@@ -15,13 +15,14 @@
 typedef struct chain {
     uint32_t next, end; /* buffers not yet begun: indexes in options.buffers */
     uint32_t buffer;    /* the current one */
-    uint32_t total;     /* payload bytes of the current buffer, unpacked and readable */
+    uint32_t total;     /* payload bytes of the current buffer, unpacked; of a plain one, those that are in the file */
     uint32_t produced;  /* of these, brought into the arena */
     uint32_t consumed;  /* of these, parsed */
     int64_t source;     /* file offset of the next input byte */
     int64_t source_end;
     int compressed;
-    int live;      /* head is valid */
+    uint32_t ended; /* the issue kind by which the source gave less than total; 0: it has not, or that is told */
+    int live;       /* head is valid */
     int exhausted; /* no record left */
     size_t run, run_units;
     size_t start, fill, limit; /* in the arena: first unparsed byte, end of bytes, end of the run */
@@ -157,13 +158,8 @@ static uint8_t *history_of(ec_etl *e, const chain *c)
     return e->o.history + (size_t)(c - e->chains) * EC_XPRESS_HISTORY;
 }
 
-/* The current buffer gives no more than what is already in the arena. */
-static void end_of_source(ec_etl *e, chain *c, uint32_t kind)
-{
-    report(e, kind, c->buffer, HEADER + c->produced, c->total - c->produced);
-    c->total = c->produced;
-}
-
+/* What a source ended before is told when reading comes to it, not when it is met: how far a window reads ahead makes no difference,
+ * and a broken record before it from which nothing leads on loses the rest of the buffer, this end included, as one issue. */
 static void fill_plain(ec_etl *e, chain *c, uint8_t *into, size_t want)
 {
     const int64_t left = c->source_end - c->source;
@@ -177,11 +173,9 @@ static void fill_plain(ec_etl *e, chain *c, uint8_t *into, size_t want)
         e->read += (uint64_t)got;
     }
     if (got < 0)
-        end_of_source(e, c, EC_ISSUE_READ);
-    else if (c->source == c->source_end || (size_t)got < want) {
-        if (c->produced < c->total)
-            end_of_source(e, c, EC_ISSUE_CUT);
-    }
+        c->ended = EC_ISSUE_READ;
+    else if ((c->source == c->source_end || (size_t)got < want) && c->produced < c->total)
+        c->ended = EC_ISSUE_CUT;
 }
 
 static void fill_compressed(ec_etl *e, chain *c, const uint8_t *history, uint8_t *into, size_t want)
@@ -215,7 +209,7 @@ static void fill_compressed(ec_etl *e, chain *c, const uint8_t *history, uint8_t
         c->produced += (uint32_t)made;
         c->fill += made;
         if (status != EC_XPRESS_OUTPUT && c->produced < c->total)
-            end_of_source(e, c, EC_ISSUE_STREAM);
+            c->ended = EC_ISSUE_STREAM;
         return;
     }
 }
@@ -225,7 +219,7 @@ static void fill_compressed(ec_etl *e, chain *c, const uint8_t *history, uint8_t
 static int bring(ec_etl *e, chain *c, size_t need, int may_take)
 {
     const size_t have = c->fill - c->start;
-    if (have >= need || c->produced == c->total)
+    if (have >= need || c->produced == c->total || c->ended)
         return 1;
     const size_t missing = c->total - c->produced;
     size_t more = need - have < missing ? need - have : missing;
@@ -300,7 +294,7 @@ static void next_buffer(ec_etl *e, chain *c)
     c->source = b->offset + HEADER;
     c->source_end = b->offset + b->size;
     c->low = INT64_MIN;
-    c->resume = c->skip_to = 0;
+    c->ended = c->resume = c->skip_to = 0;
     c->history_size = 0;
     c->input_start = c->input_fill = 0;
     ec_xpress_start(&c->xpress);
@@ -328,6 +322,14 @@ static void abandon(chain *c)
     c->consumed = c->produced = c->total;
     c->start = c->fill;
     c->source = c->source_end;
+    c->ended = 0;
+}
+
+/* Tells what the source of the current buffer did not give, and passes over the rest. */
+static void end_of_source(ec_etl *e, chain *c)
+{
+    report(e, c->ended, c->buffer, HEADER + c->produced, c->total - c->produced);
+    abandon(c);
 }
 
 /* Where records certainly go on behind the damage at `from` (payload offset); NOWHERE if that is not certain. What goes on there
@@ -336,7 +338,7 @@ static uint32_t resume_behind(ec_etl *e, chain *c, uint32_t from)
 {
     const ec_etl_buffer *b = e->o.buffers + c->buffer;
     if (c->resume == 0)
-        c->resume = c->total == b->filled - HEADER ? ec_etl_resume(e->o.handle, b, from, c->low) : NOWHERE;
+        c->resume = c->total == b->filled - HEADER && !c->ended ? ec_etl_resume(e->o.handle, b, from, c->low) : NOWHERE;
     return c->resume;
 }
 
@@ -349,7 +351,11 @@ static int skip(ec_etl *e, chain *c, int may_take)
         const uint32_t step = have < want ? (uint32_t)have : want;
         c->start += step;
         c->consumed += step;
-        if (step == 0 && !bring(e, c, PEEK, may_take))
+        if (step)
+            continue;
+        if (c->ended)
+            break;
+        if (!bring(e, c, PEEK, may_take))
             return 0;
     }
     return 1;
@@ -364,6 +370,8 @@ static int prime(ec_etl *e, chain *c, int may_take)
             return 0;
         const uint32_t left = c->total - c->consumed;
         if (left < PEEK) {
+            if (c->ended)
+                end_of_source(e, c);
             if (c->next == c->end) {
                 c->exhausted = 1;
                 return 1;
@@ -375,21 +383,28 @@ static int prime(ec_etl *e, chain *c, int may_take)
         const size_t have = c->fill - c->start;
         enum ec_parse got =
             ec_etl_parse(e->o.arena + c->start, have, left, c->last_raw, &c->head, &guid, &c->stride);
-        if (got == EC_PARSE_SHORT) {
+        if (got == EC_PARSE_SHORT && !c->ended) {
             if (!bring(e, c, c->stride ? c->stride : PEEK, may_take))
                 return 0;
-            continue; /* total may have shrunk; parse again */
+            continue;
+        }
+        if (got == EC_PARSE_SHORT) { /* only the padding behind a record may be missing */
+            got = ec_etl_parse(e->o.arena + c->start, have, have, c->last_raw, &c->head, &guid, &c->stride);
+            if (c->stride == 0) {
+                end_of_source(e, c);
+                continue;
+            }
         }
         const uint32_t position = HEADER + c->consumed;
         const int sized = got == EC_PARSE_OK || got == EC_PARSE_TYPE || (got == EC_PARSE_SIZE && c->stride >= 8);
         if (sized && left - c->stride >= PEEK) {
             /* a size that leads to no record is not believed before it is known where records go on */
-            if (have < c->stride + PEEK && c->produced < c->total) {
+            if (have < c->stride + PEEK && c->produced < c->total && !c->ended) {
                 if (!bring(e, c, c->stride + PEEK, may_take))
                     return 0;
                 continue;
             }
-            if (!ec_etl_may_begin(e->o.arena + c->start + c->stride, left - c->stride)) {
+            if (!c->ended && !ec_etl_may_begin(e->o.arena + c->start + c->stride, left - c->stride)) {
                 const uint32_t next = resume_behind(e, c, c->consumed + 8);
                 if (next < c->consumed + c->stride) {
                     report(e, EC_ISSUE_RECORD_SIZE, c->buffer, position, next - c->consumed);
@@ -432,7 +447,7 @@ static int prime(ec_etl *e, chain *c, int may_take)
             return 1;
         }
         if (got == EC_PARSE_SIZE && c->total != e->o.buffers[c->buffer].filled - HEADER) {
-            abandon(c); /* the record that the cut or the broken stream, already reported, took away */
+            abandon(c); /* the record that the cut, already reported, took away */
             continue;
         }
         const uint32_t next = resume_behind(e, c, c->consumed + 8);

@@ -50,6 +50,9 @@ typedef struct ec_etl_issue {
     uint32_t detail;
 } ec_etl_issue;
 
+/* The issues of a buffer come in the order of its bytes, but for EC_ISSUE_CUT of a plain one, which its header shows: that comes first.
+ * A broken record from which nothing certain leads on loses the rest of the buffer as one issue, whether or not the stream breaks off
+ * further on. */
 enum ec_etl_issue_kind {
     EC_ISSUE_RECORD_SIZE = 1,  /* a size that cannot be; detail: bytes passed over */
     EC_ISSUE_RECORD_TYPE = 2,  /* a type that is not known, skipped by its size; detail: the marker word */

@@ -289,6 +289,11 @@ def may_begin(p: bytes, left: int) -> bool:
     return 8 <= int.from_bytes(p[at : at + 2], "little") <= left
 
 
+def _broken_off(p: bytes, have: int, left: int) -> bool:
+    """Whether a break took away what begins with ``p``, of which ``have`` bytes came of the ``left`` that should."""
+    return have < 8 or (may_begin(p, left) and not may_begin(p, have))
+
+
 def records_end(data: bytes) -> int:
     """Twin of :func:`etwcap.native.etl.records_end`."""
     at = 0
@@ -425,8 +430,12 @@ class TwinMerge:
             self._guids.append(guid)
         return known
 
-    def _payload(self, index: int) -> tuple[bytes, bool]:
-        """The unpacked bytes behind a buffer's header, and whether some are missing (then reported)."""
+    def _payload(self, index: int) -> tuple[bytes, int]:
+        """The unpacked bytes behind a buffer's header, and how many there should be.
+
+        What a plain buffer lacks is known from its header: it is reported here, and no longer expected. Where the
+        stream of a compressed one breaks off is for the caller to report, when reading comes to it.
+        """
         row = self._buffers[index]
         total = int(row["filled"]) - HEADER
         stored = int(row["size"]) - HEADER
@@ -436,31 +445,41 @@ class TwinMerge:
         self.bytes_read += len(data)
         if compressed:
             data, _ = twin_xpress.decode(data, total)
+            return data, total
         if len(data) < total:
-            self._issues.append((STREAM if compressed else CUT, index, HEADER + len(data), total - len(data)))
-        return data, len(data) < total
+            self._issues.append((CUT, index, HEADER + len(data), total - len(data)))
+        return data, len(data)
 
     def _chain(self, first: int, last: int) -> Iterator[tuple[tuple[int, ...], bytes, dict[str, int]]]:
+        """The records of a processor: sort key, bytes, values.
+
+        What is lost in a buffer is told in the order of its bytes: a broken record from which nothing certain leads on
+        loses the rest of the buffer as one issue, whether or not its stream breaks off further on.
+        """
         previous = self._clock.raw0
         for index in range(first, last):
-            data, short = self._payload(index)
+            data, total = self._payload(index)
             row = self._buffers[index]
+            cut = total < int(row["filled"]) - HEADER
+            broken = len(data) < total
             at, low = 0, _NO_TIME
             behind: int | None = None  # where records go on after damage; searched once in a buffer
             sought = False
-            while len(data) - at >= 8:
-                position, left = HEADER + at, len(data) - at
+            while total - at >= 8:
+                position, left = HEADER + at, total - at
+                if broken and _broken_off(data[at : at + 8], len(data) - at, left):
+                    self._issues.append((STREAM, index, HEADER + len(data), total - len(data)))
+                    break
                 got = parse(data[at : at + 65544], previous)
                 stride = got.stride if isinstance(got, Parsed) else got or 0
-                doubtful = stride == 0 or (
-                    left - stride >= 8 and not may_begin(data[at + stride : at + stride + 8], left - stride)
-                )
-                if stride == 0 and got == 0 and short:
+                after = data[at + stride : at + stride + 8]
+                doubtful = stride == 0 or (not broken and left - stride >= 8 and not may_begin(after, left - stride))
+                if stride == 0 and got == 0 and cut:
                     break
                 if doubtful and not sought:
                     sought = True
                     bomb = row["flags"] & FLAG_COMPRESSED and len(data) // MOST_RATIO > int(row["size"])
-                    behind = None if short or bomb else resume(data, at + 8, low)
+                    behind = None if cut or broken or bomb else resume(data, at + 8, low)
                 if stride == 0 or (doubtful and behind is not None and at < behind < at + stride):
                     ahead = behind is not None and behind > at
                     passed = behind - at if behind is not None and ahead else left
@@ -493,3 +512,6 @@ class TwinMerge:
                 key = (previous, int(row["sequence"]), position, int(row["offset"]))
                 yield key, data[at : at + got.stride], values
                 at += got.stride
+            else:
+                if broken:  # in the padding of its last record
+                    self._issues.append((STREAM, index, HEADER + len(data), total - len(data)))
