@@ -69,6 +69,8 @@ class SessionState:
     events_lost: int
     real_time_buffers_lost: int
     log_buffers_lost: int
+    file: str = ""
+    """the path of its file; "" for events in real time alone"""
 
 
 class Etw:
@@ -225,4 +227,5 @@ def _state(room: _Properties) -> SessionState:
         events_lost=base.EventsLost,
         real_time_buffers_lost=base.RealTimeBuffersLost,
         log_buffers_lost=base.LogBuffersLost,
+        file=utf16(room.file_name),
     )

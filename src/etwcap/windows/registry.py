@@ -65,6 +65,21 @@ def set_number(key: str, name: str, number: int) -> None:
         raise failure("RegSetValueExW", getattr(error, "winerror", 0), what=f"HKLM\\{key} cannot be written") from error
 
 
+def remove_value(key: str, name: str) -> None:
+    """Take a value below HKEY_LOCAL_MACHINE away; nothing happens where it is not there."""
+    winreg = _winreg()
+    access = winreg.KEY_SET_VALUE | winreg.KEY_WOW64_64KEY
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key, 0, access) as opened:
+            winreg.DeleteValue(opened, name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failure(
+            "RegDeleteValueW", getattr(error, "winerror", 0), what=f"HKLM\\{key} cannot be written"
+        ) from error
+
+
 def all_words(key: str) -> list[str]:
     """All values of a key that are text; none where it is not there."""
     winreg = _winreg()
