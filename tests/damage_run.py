@@ -41,6 +41,7 @@ from etwcap.native import use_backend
 from etwcap.packets import Context
 from etwcap.pipeline.convert import convert  # noqa: F401  (imported now, so that no child has to)
 from etwcap.sources.capfile import CaptureFileSource
+from etwcap.sources.decoding import RecordDecoder
 from etwcap.sources.etl import EtlSource
 from etwcap.synth.options import SynthOptions
 from etwcap.synth.run import synthesize
@@ -161,21 +162,21 @@ class Tee:
         self._kept = [(kind, kind.chunks) for kind in sources]
         for kind, chunks in self._kept:
             kind.chunks = self._noting(chunks)
-        split = self._split = EtlSource._split
+        decode = self._decode = RecordDecoder.decode
 
-        def noting(source: EtlSource, buffer: Any, records: Any) -> Any:
+        def noting(decoder: RecordDecoder, buffer: Any, records: Any) -> Any:
             self.events.update(damage_cases.records_of(buffer, records))
-            return split(source, buffer, records)
+            return decode(decoder, buffer, records)
 
-        listening: Any = EtlSource
-        listening._split = noting
+        listening: Any = RecordDecoder
+        listening.decode = noting
         return self
 
     def __exit__(self, *_: object) -> None:
         for kind, chunks in self._kept:
             kind.chunks = chunks
-        listening: Any = EtlSource
-        listening._split = self._split
+        listening: Any = RecordDecoder
+        listening.decode = self._decode
 
     def _noting(self, chunks: Any) -> Any:
         def noting(source: Any) -> Iterator[Any]:

@@ -5,68 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from etwcap.etl import layout
 from etwcap.etl.buffers import BufferTable, read_buffers
 from etwcap.etl.logfile import LogfileHeader
-from etwcap.etl.records import MESSAGE, Records, pick
 from etwcap.etl.recover import read_logfile_header
 from etwcap.etl.time import FILETIME_HZ, unix_ns
 from etwcap.native.etl import ClockRule, Engine, open_merge
 from etwcap.native.twin_etl import CUT, MARKER, READ, RECORD_SIZE, RECORD_TYPE, STREAM
-from etwcap.packets import (
-    Chunk,
-    Context,
-    Damage,
-    Description,
-    EventTable,
-    InputFacts,
-    Machine,
-    Mark,
-    PacketTable,
-    Session,
-)
-from etwcap.packets.backlog import Backlog
-from etwcap.packets.chunk import END_OF_TIME
-from etwcap.providers import packet_providers
-from etwcap.providers.base import PacketProvider, TraceFacts
-from etwcap.providers.event_metadata import EventMetadata
-from etwcap.providers.system import SystemFacts
+from etwcap.packets import Chunk, Context, Damage, Description, InputFacts, Machine, Session
+from etwcap.providers.base import TraceFacts
+from etwcap.sources.decoding import EventKind, RecordDecoder
 
 _RUNDOWN_DEPTH = 8
 """Buffers of each chain, from its end, that are looked at for the rundown at most."""
-
-
-_KERNEL_GROUPS = 256
-
-_MOST_KINDS = 65536
-"""Kinds of events told apart; real traces have a few hundred."""
-
-
-class Learner(Protocol):
-    """Something that reads side facts out of events."""
-
-    def wants(self, records: Records) -> NDArray[np.bool_]:
-        """Which records it reads."""
-        ...
-
-    def learn(self, buffer: NDArray[np.uint8], records: Records) -> None:
-        """Read them; the same record may come twice."""
-        ...
-
-
-class EventKind(NamedTuple):
-    """What is counted as one kind of event."""
-
-    provider: int
-    """ordinal in ``EtlSource.provider_guids``; below 0: kernel group -1 - provider"""
-    id: int
-    version: int
-    opcode: int
 
 
 class EtlSource:
@@ -87,12 +40,6 @@ class EtlSource:
         self._count_events = count_events
         self.provider_guids: list[bytes] = []
         """by ordinal, as far as met"""
-        self.provider_counts: dict[int, int] = {}
-        """records by provider ordinal (below 0: kernel group -1 - ordinal)"""
-        self.messages = 0
-        """WPP messages among the records"""
-        self.event_counts: dict[EventKind, int] = {}
-        """how often each kind of event came, packets included; only with ``count_events``"""
         try:
             self._prepare()
         except BaseException:
@@ -102,6 +49,21 @@ class EtlSource:
     def describe(self) -> Description:
         """What is known of the trace; its losses and damage grow while it is read."""
         return self.facts.description
+
+    @property
+    def provider_counts(self) -> dict[int, int]:
+        """Records by provider ordinal (below 0: kernel group -1 - ordinal)."""
+        return self.decoder.provider_counts
+
+    @property
+    def messages(self) -> int:
+        """WPP messages among the records."""
+        return self.decoder.messages
+
+    @property
+    def event_counts(self) -> dict[EventKind, int]:
+        """How often each kind of event came, packets included; only with ``count_events``."""
+        return self.decoder.event_counts
 
     def progress(self) -> tuple[int, int]:
         """(bytes of the file read, its size)."""
@@ -128,14 +90,9 @@ class EtlSource:
             description.add_damage(each)
         self.facts = TraceFacts(description, description.machine)
         self.buffers = read_buffers(self._descriptor, self.size, self.header, self.name, description)
-        self.providers: list[PacketProvider] = [make(self.context, self.facts) for make in packet_providers()]
-        self.metadata = EventMetadata(self.facts)
-        self._seed = [provider.guid for provider in self.providers]
-        self._seed += [guid for guid in (SystemFacts.guid, EventMetadata.guid) if guid not in self._seed]
-        self.provider_guids = list(self._seed)
-        self._learners: list[Learner] = [SystemFacts(self.facts, self._seed.index(SystemFacts.guid))]
-        self.metadata.ordinal = self._seed.index(EventMetadata.guid)
-        self._learners.append(self.metadata)
+        self.decoder = RecordDecoder(self.context, self.facts, count_events=self._count_events)
+        self.providers, self.metadata = self.decoder.providers, self.decoder.metadata
+        self.provider_guids = list(self.decoder.seed)
         self._read_rundown()
 
     def _rule(self) -> ClockRule:
@@ -143,7 +100,7 @@ class EtlSource:
         return ClockRule(0, start, raw0, FILETIME_HZ, self.header.clock.frequency)
 
     def _merge(self, table: BufferTable) -> Engine:
-        return open_merge(self._descriptor, table.buffers, table.chain_starts, self._rule(), self._seed)
+        return open_merge(self._descriptor, table.buffers, table.chain_starts, self._rule(), self.decoder.seed)
 
     def _read_rundown(self) -> None:
         """Learn what stands at the end of the trace: components, counters, network cards, schemas of late events.
@@ -168,7 +125,7 @@ class EtlSource:
         inside = False
         try:
             while (records := engine.next()) is not None:
-                told = self._learn(engine.buffer, records)
+                told = self.decoder.learn(engine.buffer, records)
                 # the first record of a chain's first buffer here: is the rundown already under way?
                 begins = (records["position"] == layout.BUFFER_HEADER_SIZE) & told
                 inside = inside or any(int(buffer) in firsts for buffer in records["buffer"][begins])
@@ -176,107 +133,20 @@ class EtlSource:
             engine.close()
         return inside
 
-    def _learn(self, buffer: NDArray[np.uint8], records: Records) -> NDArray[np.bool_]:
-        """Let everyone read the side facts in the records; tells which records are such."""
-        told = np.zeros(len(records), np.bool_)
-        ordinals = records["provider"]
-        for ordinal, provider in enumerate(self.providers):
-            own = ordinals == ordinal
-            if own.any():
-                own[own] = ~provider.packet_rows(pick(records, own))
-                if own.any():
-                    provider.learn(buffer, pick(records, own))
-                    told |= own
-        for learner in self._learners:
-            wanted = learner.wants(records)
-            if wanted.any():
-                learner.learn(buffer, pick(records, wanted))
-                told |= wanted
-        return told
-
     # ---- the packets ----
 
     def chunks(self) -> Iterator[Chunk]:
         """Packets and events of the whole file, in time order."""
         engine = self._engine = self._merge(self.buffers)
-        annex, backlog = self.facts.annex, Backlog()
-        latest = -(2**63)
         try:
             while (records := engine.next()) is not None:
                 if engine.guid_count != len(self.provider_guids):
                     self.provider_guids = engine.guids()
-                self._count_providers(records)
-                packets, events = self._split(engine.buffer, records)
-                chunk = annex.lay_out(Chunk(engine.buffer, packets, events, engine.complete_to))
-                chunk = backlog.pass_on(chunk, annex.since)
-                latest = _mark_late(chunk.packets, latest)
-                yield chunk
+                yield self.decoder.chunk(engine.buffer, records, engine.complete_to)
             self._report_issues(engine)
-            for provider in self.providers:
-                provider.finish()
-            end = backlog.rest(Chunk(engine.buffer, PacketTable(0), EventTable(0), END_OF_TIME))
-            _mark_late(end.packets, latest)
-            yield end
+            yield self.decoder.last(engine.buffer)
         finally:
             engine.close()
-
-    def _split(self, buffer: NDArray[np.uint8], records: Records) -> tuple[PacketTable, EventTable]:
-        ordinals = records["provider"]
-        rest = np.ones(len(records), np.bool_)
-        tables: list[PacketTable] = []
-        places: list[NDArray[np.intp]] = []
-        if self._count_events:
-            self._count(records)
-        for ordinal, provider in enumerate(self.providers):
-            own = ordinals == ordinal
-            if not own.any():
-                continue
-            mine = records if own.all() else pick(records, own)
-            is_packet = provider.packet_rows(mine)
-            if not is_packet.all():
-                provider.learn(buffer, pick(mine, ~is_packet))
-                own[own] = is_packet
-                mine = pick(mine, is_packet)
-            if not len(mine):
-                continue
-            table, index = provider.decode(buffer, mine)
-            at = np.flatnonzero(own)
-            rest[at] = False
-            tables.append(table)
-            places.append(at[index])
-        packets = tables[0] if len(tables) == 1 else PacketTable.concat(tables)
-        if len(tables) > 1:
-            packets = packets.take(np.argsort(np.concatenate(places), kind="stable"))
-        if not rest.any():
-            return packets, EventTable(0)
-        others = pick(records, rest)
-        for learner in self._learners:
-            wanted = learner.wants(others)
-            if wanted.any():
-                learner.learn(buffer, pick(others, wanted))
-        self.context.receipt.events_read += len(others)
-        return packets, _events(others)
-
-    def _count_providers(self, records: Records) -> None:
-        self.messages += int(np.count_nonzero(records["type"] == MESSAGE))
-        counts = np.bincount(records["provider"] + _KERNEL_GROUPS)
-        for place in np.flatnonzero(counts).tolist():
-            ordinal = place - _KERNEL_GROUPS
-            self.provider_counts[ordinal] = self.provider_counts.get(ordinal, 0) + int(counts[place])
-
-    def _count(self, records: Records) -> None:
-        key = (
-            records["provider"].astype(np.int64) << 32
-            | records["id"].astype(np.int64) << 16
-            | records["version"].astype(np.int64) << 8
-            | records["opcode"].astype(np.int64)
-        )
-        for value, count in zip(*np.unique(key, return_counts=True), strict=True):
-            number = int(value)
-            kind = EventKind(number >> 32, number >> 16 & 0xFFFF, number >> 8 & 0xFF, number & 0xFF)
-            if len(self.event_counts) >= _MOST_KINDS and kind not in self.event_counts:
-                kind = EventKind(kind.provider, 0xFFFF, 0xFF, 0xFF)  # no real trace comes here
-            self.event_counts[kind] = self.event_counts.get(kind, 0) + int(count)
 
     def _report_issues(self, engine: Engine) -> None:
         issues, count = engine.issues()
@@ -302,41 +172,6 @@ class EtlSource:
         }[kind]
         lost = 0 if kind == RECORD_TYPE else detail
         return Damage(self.name, offset, text, lost, severity)
-
-
-def _events(records: Records) -> EventTable:
-    events = EventTable(len(records))
-    for name in (
-        "time",
-        "provider",
-        "id",
-        "version",
-        "opcode",
-        "level",
-        "type",
-        "keyword",
-        "process",
-        "thread",
-        "processor",
-    ):
-        events[name] = records[name]
-    events["record"] = records["offset"]
-    events["offset"] = records["offset"] + records["payload"]
-    events["length"] = records["size"].astype(np.uint32) - records["payload"]
-    return events
-
-
-def _mark_late(packets: PacketTable, latest: int) -> int:
-    """Mark the packets that come after a later one; returns the latest time so far."""
-    if not len(packets):
-        return latest
-    time = packets["time"]
-    if int(time[0]) >= latest and not (time[1:] < time[:-1]).any():
-        return int(time[-1])
-    highest = np.maximum.accumulate(np.concatenate([[np.int64(latest)], time]))
-    late = time < highest[:-1]
-    packets.writable("flags")[late] |= np.uint32(Mark.LATE)
-    return int(highest[-1])
 
 
 def _session(header: LogfileHeader) -> Session:
