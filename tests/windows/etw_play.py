@@ -1,4 +1,4 @@
-"""Play files: the events of ETL files for the stand-in of Windows, which plays them as a machine's own (``standin/play.h``)."""
+"""Play files: the events of ETL files, which the stand-in of Windows plays as a machine's own (``standin/play.h``)."""
 
 from __future__ import annotations
 

@@ -25,12 +25,11 @@ def build(folder: Path) -> Path:
 
 
 class StandIn:
-    """The DLL, loaded: one machine for the process. ``library`` is what etwcap is given in the place of Windows' own."""
+    """The DLL, loaded: one machine for the process. ``library`` goes to etwcap in the place of Windows' own."""
 
     def __init__(self, path: str | Path) -> None:
         self.library = Library("standin.dll", stand_in=str(path))
-        if sys.platform == "win32":
-            self._dll: Any = ctypes.WinDLL(str(path))
+        self._dll = _load(path)
         for name, result, *arguments in (
             ("load", c_int, c_wchar_p),
             ("option", c_int, c_char_p, c_int64),
@@ -79,3 +78,9 @@ class StandIn:
     def driver_running(self) -> bool:
         """Whether it runs, whoever started it."""
         return bool(self._dll.standin_driver_running())
+
+
+def _load(path: str | Path) -> Any:
+    if sys.platform != "win32":
+        raise OSError(f"{path} is a DLL of Windows")
+    return ctypes.WinDLL(str(path))
