@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -376,3 +377,38 @@ def test_tshark_finds_every_checksum_right(tmp_path: Path, tshark: str) -> None:
     assert {row[0] for row in rows[::2]} == {"1"}
     assert {row[1] for row in rows} == {"53"}
     assert len(np.unique(packets["interface"])) == 1
+
+
+GAP = WINDOW // 4
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 1), st.integers(0, 5)), max_size=40), st.data())
+def test_pairs_do_not_depend_on_where_a_live_stream_is_cut(history: list[tuple[bool, int, int]], data: Any) -> None:
+    """Each sighting goes with the oldest of the other direction that waits and is not further than the window."""
+    now, expected = 0, list[int]()
+    waiting: list[tuple[int, int, bool]] = []
+    cuts = data.draw(st.sets(st.integers(0, len(history)), max_size=6))
+    feeds = [Feed()]
+    for number, (sent, kind, gap) in enumerate(history):
+        now += gap * GAP
+        if number in cuts:
+            feeds.append(Feed())
+        add(feeds[-1], UDP + bytes([kind]), source=HERE4, destination=HERE4, sent=sent, time=now)
+        other = [each for each in waiting if each[1:] == (kind, not sent) and now - each[0] <= WINDOW]
+        if other:
+            waiting.remove(other[0])
+        else:
+            waiting.append((now, kind, sent))
+            expected.append(2 if sent else 1)
+    left, _ = kept([feed for feed in feeds if feed.rows])
+    assert left == expected
+
+
+def test_one_sighting_that_is_missing_does_not_shift_the_pairs_of_a_long_run(backend: str) -> None:
+    feed = Feed()
+    for number in range(200):
+        for sent in (True, False):
+            if sent or number != 5:
+                add(feed, source=HERE4, destination=HERE4, sent=sent, time=number * GAP + (not sent))
+    left, _ = kept([feed])
+    assert left == [2] * 200

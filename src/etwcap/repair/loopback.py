@@ -21,6 +21,8 @@ WINDOW: Final = 100_000_000
 """ns: how far apart the two sightings may be."""
 MOST_WAITING: Final = 1 << 18
 """First sightings that are remembered at most."""
+_MOST_ROUNDS: Final = 256
+"""Sightings without a second one between equal packets that are allowed for in one run of a chunk."""
 
 _TAP: Final = "wfp"
 _BYTE: Final = np.dtype("u1")
@@ -82,30 +84,68 @@ class LoopbackStage:
         return key
 
     def _second(self, key: NDArray[np.uint64], packets: PacketTable, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which of the rows are second sightings. The first sending and the first receiving of equal packets are one
-        packet, so are the second ones, and so on."""
+        """Which of the rows are second sightings; the others wait for theirs as long as ``WINDOW``."""
         waiting = len(self._key)
         key = np.concatenate([self._key, key])
         time = np.concatenate([self._time, packets["time"][rows]])
         direction = np.concatenate([self._direction, packets["direction"][rows]])
-        order = np.lexsort((time, key))
-        begins = np.ones(len(order), np.bool_)
-        begins[1:] = (key[order[1:]] != key[order[:-1]]) | (np.diff(time[order]) > WINDOW)
-        run: NDArray[np.intp] = np.cumsum(begins) - 1
-        sent = direction[order] == 2
-        number = np.where(sent, _count_within(sent, run), _count_within(~sent, run))
+        first, second = _pairs(key, time, direction == 2)
+        alone = key != 0
+        alone[first] = alone[second] = False
+        rest = np.flatnonzero(alone & (time >= time.max() - WINDOW))[-MOST_WAITING:]
+        self._key, self._time, self._direction = key[rest], time[rest], direction[rest]
+        found = np.zeros(len(key), np.bool_)
+        found[second] = True
+        return found[waiting:]
+
+
+def _pairs(
+    key: NDArray[np.uint64], time: NDArray[np.int64], sent: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The two sightings of each packet, the earlier and the later: each sighting, in the order of time, goes with the
+    oldest one of the opposite direction that has none yet and is not further away than ``WINDOW``. So what comes out
+    does not depend on where a stream is cut into chunks.
+
+    All sightings are paired at once by their number in their run. Where a pair is too far apart, one sighting had no
+    other: it is taken out, and the rest of its run is paired again.
+    """
+    order = np.lexsort((time, key))
+    order = order[key[order] != 0]
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (key[order[1:]] != key[order[:-1]]) | (np.diff(time[order]) > WINDOW)
+    run: NDArray[np.intp] = np.cumsum(begins) - 1
+    found: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+    for _ in range(_MOST_ROUNDS):
+        if len(order) < 2:
+            break
+        runs = int(run[-1]) + 1
+        mine = sent[order]
+        number = np.where(mine, _count_within(mine, run), _count_within(~mine, run))
         pairing = np.lexsort((time[order], number, run))  # stable: the earlier sighting first
         a, b = pairing[:-1], pairing[1:]
-        paired = (run[a] == run[b]) & (number[a] == number[b]) & (key[order[a]] != 0)
-        paired &= np.abs(time[order[b]] - time[order[a]]) <= WINDOW
-        second = np.zeros(len(order), np.bool_)
-        second[order[b[paired]]] = True
-        done = second.copy()
-        done[order[a[paired]]] = True
-        late = time.max() - WINDOW
-        rest = np.flatnonzero(~done & (key != 0) & (time >= late))[-MOST_WAITING:]
-        self._key, self._time, self._direction = key[rest], time[rest], direction[rest]
-        return second[waiting:]
+        together = (run[a] == run[b]) & (number[a] == number[b])
+        a, b = a[together], b[together]
+        apart = time[order[b]] - time[order[a]] > WINDOW
+        # each run's first pair that is too far apart; all before it are right
+        wrong = np.flatnonzero(apart)
+        run_of, at = np.unique(run[a[wrong]], return_index=True)
+        wrong = wrong[at]
+        first_wrong = np.full(runs, np.iinfo(np.intp).max)
+        first_wrong[run_of] = number[a[wrong]]
+        right = number[a] < first_wrong[run[a]]
+        found.append((order[a[right]], order[b[right]]))
+        if not len(wrong):
+            break
+        # what is older than the later one of that pair by more than the window never gets another
+        oldest = np.full(runs, np.iinfo(np.int64).min)
+        oldest[run_of] = time[order[b[wrong]]] - WINDOW
+        left = number >= first_wrong[run]
+        left &= time[order] >= oldest[run]
+        order, run = order[left], run[left]
+        run = np.cumsum(np.diff(run, prepend=run[:1]) != 0)
+    firsts, seconds = zip(*found, strict=True) if found else ((), ())
+    none = np.empty(0, np.intp)
+    return np.concatenate([none, *firsts]), np.concatenate([none, *seconds])
 
 
 def _count_within(marked: NDArray[np.bool_], run: NDArray[np.intp]) -> NDArray[np.intp]:
