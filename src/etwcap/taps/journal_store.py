@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from pathlib import Path
 
 from etwcap.errors import EtwcapError, NotHereError, OutputError, RightsError, WindowsCallError
@@ -170,9 +171,17 @@ def user_store() -> FolderStore:
 
 
 def administrators_journal() -> Journal:
-    """The journal of this process for changes of the machine; RightsError where it is not elevated."""
+    """The journal of this process for changes of the machine; RightsError where it is not elevated.
+
+    Always the same one: its file holds all that this process has changed, whichever part of it asks.
+    """
     if not Tokens().elevated():
         raise RightsError("changes of this machine are for administrators", hint=ELEVATE)
+    return _own_journal()
+
+
+@lru_cache(maxsize=1)
+def _own_journal() -> Journal:
     processes = Processes()
     return Journal(administrators_store(), processes.this(), program=processes.own_image())
 
