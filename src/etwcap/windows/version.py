@@ -6,7 +6,7 @@ A caller that decides by version takes a ``WindowsVersion`` as an argument, so t
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_size_t, c_uint32, c_void_p
+from ctypes import c_size_t, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 
 from etwcap.windows import registry
@@ -109,3 +109,8 @@ def remote_session() -> bool:
 def module_loaded(name: str) -> bool:
     """Whether a DLL of that name is in this process already."""
     return bool(kernel32().function("GetModuleHandleW", c_size_t, c_void_p)(wide(name)))
+
+
+def since_start() -> float:
+    """Seconds since Windows was started (GetTickCount64); a fast start after shutting down goes on counting."""
+    return int(kernel32().function("GetTickCount64", c_uint64)()) / 1000
