@@ -291,15 +291,23 @@ def _listed(values: list[str]) -> str:
 
 
 def _wfp(constraints: Constraints) -> Split:
-    """The WFP driver's fast filters: an IP version or a port. How several go together is not documented: one is
-    told, where it is implied by all of the filter."""
+    """The WFP driver's fast filters: a port, an address or an IP version. How several go together is not documented:
+    one is told, where it is implied by all of the filter. The driver sees nothing but IP."""
+    constraints = tuple(each for each in constraints if each.ether_type in (None, IP, IP6)) or (ANYTHING,)
     types = {constraint.ether_type for constraint in constraints}
     ports = {(constraint.protocol, constraint.ports[:1]) for constraint in constraints}
+    nets = {constraint.nets for constraint in constraints}
     if len(ports) == 1:
         protocol, port = next(iter(ports))
         if protocol in (TCP, UDP) and port:
             name = "TCP" if protocol == TCP else "UDP"
             return Split("wfp", (Constraint(protocol=protocol, ports=port),), (f"{name} port {port[0]}",))
+    if len(nets) == 1 and (one := next(iter(nets))[:1]):
+        version, address, length = one[0]
+        if length == (32 if version == 4 else 128):
+            kind = IP if version == 4 else IP6
+            text = f"address {ip_network((address, length)).network_address}"
+            return Split("wfp", (Constraint(ether_type=kind, nets=one),), (text,))
     if types in ({IP}, {IP6}):
         number = next(iter(types))
         return Split("wfp", (Constraint(ether_type=number),), ("IPv4" if number == IP else "IPv6",))
