@@ -246,7 +246,9 @@ class Live:
 
     def _packets_of(self, name: str, records: LiveTapSource) -> LiveTapSource:
         """A tap's records with its stages behind them."""
-        stages = self._taps[name].stages(self._context, records.describe(), self._tap_options())
+        shared = share_interfaces(self._chosen, self._options.interfaces)
+        options = replace(self._tap_options(), interfaces=shared[name])
+        stages = self._taps[name].stages(self._context, records.describe(), options)
         return LiveStaged(records, stages) if stages else records
 
     def _stages(self) -> list[Stage]:

@@ -92,6 +92,8 @@ class TapOptions:
     """pktmon: through PktMonApi.dll, though there is a better way"""
     ipsec_clear: bool = False
     """wfp: also what IPsec protects, in clear"""
+    interfaces: tuple[str, ...] = ()
+    """for ``Tap.stages``: what the tap was opened with"""
 
 
 @dataclass(frozen=True, slots=True)
