@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from etwcap.etl.decode import extended_items
-from etwcap.windows.etw import FLUSH, MORE_DATA, NOT_RUNNING, QUERY, STOP, Etw, SessionState
+from etwcap.windows.etw import FLUSH, NOT_RUNNING, QUERY, STOP, Etw, SessionState
 from etwcap.windows.failure import check, fail
 from etwcap.windows.layouts_etw import EVENT_HEADER_EXTENDED_DATA_ITEM, EVENT_RECORD, EVENT_TRACE_LOGFILEW
 from etwcap.windows.text import utf16
@@ -99,8 +99,7 @@ class FakeEtw(Etw):
     """Event tracing whose sessions a test writes into.
 
     ``write`` puts a record into a processor's buffer; a flush hands out the buffers, those of the highest processor
-    first. ``hang`` keeps ProcessTrace from returning, ``reorder`` may change the buffers of a flush, ``on_flush`` is called
-    before each.
+    first. ``hang``, when cleared, keeps ProcessTrace from returning; ``on_flush`` is called before each flush.
     """
 
     def __init__(self, *, denied: bool = False) -> None:
@@ -113,7 +112,6 @@ class FakeEtw(Etw):
         self.hang.set()
         self.on_flush: Callable[[FakeSession], None] = lambda _session: None
         self.clock_type = 1
-        self.late: list[Event] = []
         self._changed = threading.Condition()
         self._consumers: dict[int, tuple[FakeSession, int, Any, Any]] = {}
         self._kept: list[Any] = []
@@ -165,7 +163,7 @@ class FakeEtw(Etw):
                 del self.known[found.name]
                 self._changed.notify_all()
         else:
-            assert code == QUERY and MORE_DATA
+            assert code == QUERY
         return found.state()
 
     def enable(self, session: int, provider: UUID, **what: Any) -> None:
@@ -203,7 +201,6 @@ class FakeEtw(Etw):
             for record in records:
                 event = Event.of(record, processor=processor, context=context)
                 event_callback(event.address)
-                self.late = [event]
             if not buffer_callback(ctypes.addressof(logfile)):
                 return 1223
         self.hang.wait()
