@@ -87,20 +87,66 @@ STATES = [
 ]  # fmt: skip
 
 
-def test_the_table_says_what_is_missing_and_how_to_mend_it() -> None:
-    assert tap_lines(STATES, 80) == [
-        "raw     not usable: IPv4 and IPv6 packets of each interface and the loopback;",
-        "        IPv6 headers are rebuilt, times are coarse",
-        "        ok         windows   Windows 11 10.0.26100",
-        "        missing    rights    raw sockets are for administrators",
-        "                             > elevate --now",
-        "        without    firewall  a rule is added for the capture",
-        "                             > " + LONG,
+def test_the_table_says_what_can_be_used_and_how_to_mend_the_rest() -> None:
+    assert tap_lines(STATES, 80, machine="Windows 11") == [
+        "Windows 11: wfp can be used, pktmon may be.",
+        "  etwcap capture --tap wfp -w out.pcapng",
         "",
-        "pktmon  maybe usable: Ethernet",
-        "        not known  driver    \\x1b[31mno",
+        "raw: usable by an administrator",
+        "  IPv4 and IPv6 packets of each interface and the loopback; IPv6 headers are",
+        "  rebuilt, times are coarse",
+        "  missing  rights    raw sockets are for administrators",
+        "                     > elevate --now",
+        "  note     firewall  a rule is added for the capture",
         "",
-        "wfp     usable: transport",
+        "pktmon: maybe usable",
+        "  Ethernet",
+        "  not known  driver  \\x1b[31mno",
+        "",
+        "wfp: usable",
+        "  transport",
+    ]
+
+
+def test_everything_also_says_what_is_in_order_and_what_a_tap_does_without() -> None:
+    assert tap_lines(STATES[:1], 80, everything=True)[-5:] == [
+        "  ok       windows   Windows 11 10.0.26100",
+        "  missing  rights    raw sockets are for administrators",
+        "                     > elevate --now",
+        "  note     firewall  a rule is added for the capture",
+        "                     > " + LONG,
+    ]
+
+
+NO_RIGHTS = Condition("rights", State.MISSING, "for administrators", "elevate --now")
+
+
+def test_what_all_taps_lack_is_told_once() -> None:
+    states = [TapState("pktmon", "frames", (NO_RIGHTS,)), TapState("raw", "packets", (NO_RIGHTS,))]
+    assert tap_lines(states, 100) == [
+        "this machine: an administrator can use pktmon and raw. Windows asks for consent when a capture",
+        "  begins:",
+        "  etwcap capture --tap pktmon -w out.pcapng",
+        "  etwcap capture --tap pktmon,raw -w out.pcapng  the loopback too",
+        "Or from a prompt that has the rights, which this opens:",
+        "  elevate --now",
+        "",
+        "pktmon: usable by an administrator",
+        "  frames",
+        "",
+        "raw: usable by an administrator",
+        "  packets",
+    ]
+
+
+def test_where_no_tap_can_be_used_it_says_what_still_works() -> None:
+    wine = Condition("windows", State.MISSING, "Wine has none of it", "capture on Windows")
+    states = [TapState("pktmon", "frames", (wine,)), TapState("raw", "packets", (wine, NO_RIGHTS))]
+    assert tap_lines(states, 100)[:4] == [
+        "this machine: no tap can be used. What others recorded can be read:",
+        "  etwcap convert trace.etl",
+        "windows: Wine has none of it",
+        "  > capture on Windows",
     ]
 
 

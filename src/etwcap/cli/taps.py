@@ -13,8 +13,8 @@ from etwcap.errors import NotHereError
 NOT_HERE = "taps are Windows' own; here these work: etwcap info, convert, synth, completion"
 
 EPILOG = """\b
-Each condition is ok, missing, not known, or something that the tap works without. The line that begins with > is the
-command that mends it, for an elevated prompt.
+First what can be used and what to type. Then of each tap what is missing or not known, and notes on what it does
+without. The line that begins with > is the command that mends it, for an elevated prompt, or what sees the same.
 
 \b
 Exit codes: 0 a tap can be used, 6 none can, or this is not Windows.
@@ -22,8 +22,9 @@ Exit codes: 0 a tap can be used, 6 none can, or this is not Windows.
 
 
 @click.command("taps", epilog=EPILOG)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(as_json: bool) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="Also say what is in order.")
+@click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
+def command(verbose: bool, as_json: bool) -> int:
     """Say which taps this machine can use, what each sees, what each lacks, and the exact command that mends it.
 
     Nothing is changed. As much as can be is told without an administrator's rights.
@@ -32,11 +33,12 @@ def command(as_json: bool) -> int:
         raise NotHereError(NOT_HERE)
     from etwcap.taps.listing import WIDTH, tap_lines, tap_states
     from etwcap.taps.opening import all_taps
+    from etwcap.windows.version import this_windows
 
     states = tap_states(all_taps().values())
     if as_json:
         click.echo(json.dumps([state.as_dict() for state in states], indent=2))
     else:
         width = shutil.get_terminal_size((WIDTH, 25)).columns if sys.stdout.isatty() else WIDTH
-        click.echo("\n".join(tap_lines(states, width)))
+        click.echo("\n".join(tap_lines(states, width, machine=str(this_windows()), everything=verbose)))
     return 0 if any(state.usable is not False for state in states) else NotHereError.exit_code
