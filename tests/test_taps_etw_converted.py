@@ -1,0 +1,159 @@
+"""A trace played live through the callback gives the packets that its file gives."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from conftest import need_native_core
+from etw_events import FakeEtw
+from etwcap.etl.records import EVENT32, EVENT64
+from etwcap.etl.time import Clock
+from etwcap.packets import Chunk, Context
+from etwcap.pipeline.convert import etl_stages
+from etwcap.pipeline.run import Staged
+from etwcap.providers import packet_providers
+from etwcap.providers.pktmon_layout import GUID as PKTMON
+from etwcap.sources.etl import EtlSource
+from etwcap.synth.options import SynthOptions
+from etwcap.synth.run import synthesize
+from etwcap.taps.etw_feed import SessionFeed
+from etwcap.taps.etw_session import EtwSession
+from etwcap.taps.etw_source import EtwRecordSource
+from etwcap.taps.etw_stage import Network, etw_stages
+from etwcap.taps.protocol import TapOptions
+from etwcap.taps.several import LiveStaged
+from frames import traffic
+from pcapng_build import pcap
+
+LAST_OF_RUNDOWN = 110
+TOLD_FIRST = "what PktMon tells at the end of a file, a live session asks for at its start"
+
+
+class FileClock:
+    """The clock of a trace file."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def to_ns(self, ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._clock.to_unix_ns_array(ticks)
+
+
+class Event(NamedTuple):
+    """An event of a file, in the order in which the file's processors wrote them."""
+
+    stamp: int
+    processor: int
+    record: bytes
+    first: bool
+    """part of the rundown"""
+
+
+def events_of(source: EtlSource) -> list[Event]:
+    """What the packet providers wrote; the rundown first, as a live session has it."""
+    ordinals = [ordinal for ordinal, each in enumerate(source.provider_guids) if each in known_guids()]
+    pktmon = source.provider_guids.index(PKTMON)
+    engine = source._merge(source.buffers)
+    found = []
+    while (records := engine.next()) is not None:
+        for row in records[np.isin(records["provider"], ordinals)]:
+            if row["type"] in (EVENT64, EVENT32):
+                at, size = int(row["offset"]), int(row["size"])
+                first = row["provider"] == pktmon and row["id"] <= LAST_OF_RUNDOWN
+                data = engine.buffer[at : at + size].tobytes()
+                found.append(Event(int(row["raw"]), int(row["processor"]), data, bool(first)))
+    engine.close()
+    return sorted(found, key=lambda each: not each.first)
+
+
+def known_guids() -> set[bytes]:
+    return {provider.guid for provider in packet_providers()}
+
+
+def packets_of(chunks: Iterable[Chunk], context: Context) -> Iterator[tuple[Any, ...]]:
+    names = ("time", "captured", "original", "direction", "flags", "process", "drop_count", "drop_reason", "comment",
+             "packet_id", "rank", "stack", "processor", "interface", "offset")  # fmt: skip
+    for chunk in chunks:
+        for row in zip(*(chunk.packets[name].tolist() for name in names), strict=True):
+            at, number = row[-1], row[-2]
+            face = context.interfaces[number]
+            yield (*row[:-2], face.name, face.link_type, face.if_index, face.tap,
+                   chunk.buffer[at : at + row[1]].tobytes())  # fmt: skip
+
+
+def trace(path: Path, **options: Any) -> Path:
+    """A trace of synth's usual traffic."""
+    frames = list(itertools.islice(traffic(), 300))
+    rows = [(1_705_526_400 + n // 1000, n % 1000 * 137, each.frame, len(each.frame)) for n, each in enumerate(frames)]
+    capture = path.with_suffix(".pcap")
+    capture.write_bytes(pcap("<", 0xA1B2C3D4, 1, *rows))
+    synthesize(capture, path, SynthOptions(**options))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "appearances"),
+    [
+        ({"tap": "pktmon", "processors": 4, "appearances": 3, "drop_rate": 0.1, "os_build": 22621}, "wire"),
+        ({"tap": "pktmon", "processors": 2, "appearances": 3, "os_build": 26100}, "all"),
+        ({"tap": "pktmon", "os_build": 19045}, "wire"),
+        ({"tap": "ndiscap", "processors": 3, "appearances": 2}, "wire"),
+        ({"tap": "ndiscap", "processors": 3, "fragments": 3, "os_build": 9600}, "wire"),
+        ({"tap": "wfp", "processors": 2}, "wire"),
+    ],
+    ids=["pktmon 22621", "pktmon all", "pktmon 19045", "ndiscap", "ndiscap in fragments", "wfp"],
+)
+def test_a_trace_played_live_gives_the_packets_of_its_file(
+    tmp_path: Path, options: dict[str, Any], appearances: str
+) -> None:
+    need_native_core()
+    path = trace(tmp_path / "trace.etl", **options)
+    context = Context()
+    source = EtlSource(path, context)
+    repairs = TapOptions().repairs
+    stages = etl_stages(context, appearances, drops=True, ethernet=False, repairs=repairs)
+    converted = list(packets_of(Staged(source, stages).chunks(), context))
+    network = Network(source.facts.cards, source.facts.addresses)
+    clock, events = source.header.clock, events_of(source)
+
+    live_context, etw = Context(), FakeEtw()
+    etw.start("theirs")
+    stamp = [events[0].stamp]
+    feed = SessionFeed(
+        EtwSession.attach(etw, "theirs"), etw, ring=1 << 22, counter=lambda: min(stamp[0], 2**62), flush_every=0.0
+    )
+    records = EtwRecordSource(
+        feed, FileClock(clock), live_context, source.describe(), tap=options["tap"], options=TapOptions(), latency=1
+    )
+    made = etw_stages(
+        live_context, records.describe(), TapOptions(), tap=options["tap"], appearances=appearances,
+        cards=lambda: network,
+    )  # fmt: skip
+    records.put_first([each.record[:16] + bytes(8) + each.record[24:] for each in events if each.first])
+
+    def play() -> None:
+        session = etw.known["theirs"]
+        for each in events:
+            if not each.first:
+                stamp[0] = each.stamp
+                etw.write(session, each.record, processor=each.processor)
+        records.stop()
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    live = LiveStaged(records, made)
+    played = list(packets_of(live.chunks(), live_context))
+    thread.join()
+    live.close()
+    source.close()
+    assert len(played) >= 290
+    assert played == converted
+    assert live.losses().ring == 0
