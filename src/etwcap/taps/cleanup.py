@@ -14,6 +14,7 @@ from typing import Protocol
 
 from etwcap.errors import EtwcapError
 from etwcap.taps.journal import (
+    BINDING,
     FIREWALL_RULE,
     KINDS,
     PART_FILE,
@@ -244,4 +245,6 @@ def left_behind(store: Store, alive: Callable[[ProcessIdentity], bool]) -> bool:
 
 def undoers() -> dict[str, Undoer]:
     """How each kind of change is undone on this machine."""
-    return {FIREWALL_RULE: FirewallRules(), SESSION: TraceSessions()}
+    from etwcap.taps.ndiscap_cleanup import CaptureBindings
+
+    return {FIREWALL_RULE: FirewallRules(), SESSION: TraceSessions(), BINDING: CaptureBindings()}

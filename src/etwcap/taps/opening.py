@@ -19,7 +19,9 @@ _USUAL = TapOptions()
 
 def all_taps() -> dict[str, Tap]:
     """Every tap that there is, by name, in the order in which they are listed."""
-    return {each.name: each for each in (RawTap(),)}
+    from etwcap.taps.ndiscap import NdisCapTap
+
+    return {each.name: each for each in (NdisCapTap(), RawTap())}
 
 
 def check_names(names: Sequence[str], known: Mapping[str, Tap]) -> None:

@@ -29,9 +29,11 @@ REALTIME: Final = "RealtimeLocal"
 WHOLE: Final = 65_535
 """TruncationLength: the most that it can say, and more than an event can hold; 128 where nothing is said."""
 
-_SHELL = r"WindowsPowerShell\v1.0\powershell.exe"
+_PROGRAM: Final = "powershell.exe"
+_SHELL = rf"WindowsPowerShell\v1.0\{_PROGRAM}"
 _MODULE = r"WindowsPowerShell\v1.0\Modules\NetEventPacketCapture\NetEventPacketCapture.psd1"
 _LIMIT: Final = 90.0
+_TIMEOUT: Final = 1460
 _FAILED, _ANOTHER = 3, 4
 """Exit codes of the scripts."""
 _LONGEST_NAME = 1_000
@@ -76,6 +78,17 @@ class AnotherSessionError(WindowsCallError):
             hint="pktmon captures beside it: --tap pktmon; or let its owner end it: Remove-NetEventSession",
         )
         self.sessions = tuple(sessions)
+
+
+def nothing_made(error: BaseException) -> bool:
+    """Whether ``NetEvent.start`` that raised this had made nothing yet."""
+    if isinstance(error, NotHereError | UsageError | AnotherSessionError):
+        return True
+    if not isinstance(error, WindowsCallError):
+        return False
+    if error.function == _PROGRAM:  # it could not be started, or took too long: then nobody knows
+        return error.code != _TIMEOUT
+    return error.function in ("Import-Module", "Get-NetEventSession", "New-NetEventSession", "powershell")
 
 
 def packet_capture(
@@ -158,8 +171,9 @@ class NetEvent:
             *(Cmdlet("Add-NetEventNetworkAdapter", {"Name": adapter}) for adapter in adapters),
             Cmdlet("Start-NetEventSession", {"Name": name}),
         ]
+        listing = f"{_LIST}if($there){{exit {_ANOTHER}}};"
         made = "".join(f"$step='{each.name}';{each}|Out-Null;" for each in steps)
-        ran = self._script(f"{_LIST}if($there){{exit {_ANOTHER}}};{made}")
+        ran = self._script(listing + made)
         if ran.code == _ANOTHER:
             raise AnotherSessionError(_listed(ran))
         if ran.code:
