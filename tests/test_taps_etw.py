@@ -619,3 +619,16 @@ def test_a_ring_that_cannot_be_is_refused() -> None:
     etw.start("theirs")
     with pytest.raises((ValueError, UsageError)):
         SessionFeed(EtwSession.attach(etw, "theirs"), etw, ring=1000, counter=lambda: 0)
+
+
+def test_a_fault_of_ours_at_the_stop_is_raised_and_everything_is_put_back_all_the_same() -> None:
+    def faulty() -> None:
+        raise ZeroDivisionError
+
+    with Bed() as bed:
+        bed.source.at_stop(faulty)
+        with pytest.raises(ZeroDivisionError):
+            take(bed.source, lambda: True)
+    assert bed.etw.known == {}
+    assert bed.journal.entries == ()
+    assert threads() == 0

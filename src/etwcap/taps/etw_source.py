@@ -114,6 +114,7 @@ class EtwRecordSource:
         self._stop_wanted = threading.Event()
         self._stopping: threading.Thread | None = None
         self._in_time = True
+        self._failure: BaseException | None = None
         self._closed = False
         self._last_losses = TapLosses()
         self._bytes = 0
@@ -208,11 +209,13 @@ class EtwRecordSource:
 
     def _end(self) -> None:
         """Stop what produces; on a thread of its own."""
-        self._call(self._at_stop)
         try:
+            self._call(self._at_stop)
             self._in_time = self._feed.stop()
         except EtwcapError as error:
             self._note_failure(error)
+        except BaseException as error:
+            self._failure = error
 
     def _release(self) -> None:
         try:
@@ -243,9 +246,13 @@ class EtwRecordSource:
         receipt = self._context.receipt
         if self._stopping is None:
             receipt.note("session-ended", "somebody else ended the trace session, and with it the capture")
-        elif not self._in_time:
+        else:
+            self._stopping.join()
+        if not self._in_time:
             text = "the reading of the trace session did not end in time and was left to itself"
             receipt.note("receiver-hangs", text)
+        if self._failure is not None:
+            raise self._failure
         if self._order.forced:
             text = "more events waited for their order than there is memory for: some may stand behind later ones"
             receipt.note("order-given-up", text, self._order.forced)
