@@ -15,6 +15,7 @@ from typing import Protocol
 from etwcap.errors import EtwcapError
 from etwcap.taps.journal import (
     BINDING,
+    DRIVER,
     FIREWALL_RULE,
     KINDS,
     PART_FILE,
@@ -245,6 +246,9 @@ def left_behind(store: Store, alive: Callable[[ProcessIdentity], bool]) -> bool:
 
 def undoers() -> dict[str, Undoer]:
     """How each kind of change is undone on this machine."""
+    from etwcap.taps.driver_cleanup import Drivers
     from etwcap.taps.ndiscap_cleanup import CaptureBindings
+    from etwcap.taps.pktmon_cleanup import PktMonCaptures
 
-    return {FIREWALL_RULE: FirewallRules(), SESSION: TraceSessions(), BINDING: CaptureBindings()}
+    drivers = Drivers([PktMonCaptures()])
+    return {FIREWALL_RULE: FirewallRules(), SESSION: TraceSessions(), DRIVER: drivers, BINDING: CaptureBindings()}

@@ -20,8 +20,9 @@ _USUAL = TapOptions()
 def all_taps() -> dict[str, Tap]:
     """Every tap that there is, by name, in the order in which they are listed."""
     from etwcap.taps.ndiscap import NdisCapTap
+    from etwcap.taps.pktmon import PktMonTap
 
-    return {each.name: each for each in (NdisCapTap(), RawTap())}
+    return {each.name: each for each in (PktMonTap(), NdisCapTap(), RawTap())}
 
 
 def check_names(names: Sequence[str], known: Mapping[str, Tap]) -> None:
