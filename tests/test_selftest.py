@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ import pytest
 
 from conftest import missing
 from etwcap.errors import RightsError
-from etwcap.packets import Chunk, Context, Description, EventTable, Interface, PacketTable
+from etwcap.packets import Chunk, Context, Description, EventTable, Interface, PacketTable, linktypes
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.pipeline.protocols import Stage
 from etwcap.taps.capturing import Live, LiveOptions, capture_live
-from etwcap.taps.checking import places
+from etwcap.taps.checking import places, try_taps
 from etwcap.taps.listing import TapState
-from etwcap.taps.protocol import Changes, Condition, TapLosses, TapOptions
-from etwcap.taps.selftest import DATAGRAMS, SEGMENTS, Report, TapReport, try_tap
+from etwcap.taps.protocol import Changes, Condition, State, TapLosses, TapOptions
+from etwcap.taps.selftest import Report, TapReport, try_tap
+from etwcap.taps.selftest_traffic import DATAGRAMS, SEGMENTS, Probe, network
 from etwcap.windows.adapters import Adapter, LocalAddress
 from test_taps_capturing import Bench
 
@@ -193,3 +195,93 @@ def test_each_adapter_that_is_up_is_tried_with_an_address_of_each_family() -> No
         adapter("link only", "fe80::2"),
     ]
     assert places(found) == (["loopback", "Ethernet"], ["192.0.2.7", "2001:db8::7"])
+
+
+def test_what_a_tap_is_known_to_see_stands_in_its_report(opener: Opener) -> None:
+    frames = replace(STATE, name="pktmon")
+    report = try_tap(frames, ["127.0.0.1"], open_live=lambda *more, **named: opener(lambda data: None)(*more, **named))
+    assert report.expects == {"loopback": False, "adapters": True}
+    assert report.error == "there is no tap 'pktmon'; --tap; hint: there are: stand-in"
+
+
+def probe_of(**facts: Any) -> Probe:
+    return Probe("127.0.0.1", "UDP", "127.0.0.1", **facts)
+
+
+def test_what_cannot_be_expected_is_neither_right_nor_wrong() -> None:
+    seen = Probe("192.0.2.7", "UDP", "192.0.2.1", sent=3, seen=3, sightings=3, right=3)
+    report = TapReport("pktmon", {}, probes=[probe_of(sent=5, expected=False), seen])
+    assert report.good
+    assert probe_of(sent=5, expected=False).line().endswith("5 sent, none seen, as is known of this tap")
+    assert "5 of 5 seen" in probe_of(sent=5, seen=5, expected=False).line()
+    nothing = TapReport("pktmon", {}, probes=[probe_of(sent=5, expected=False)])
+    assert not nothing.good
+    assert Report({}, [nothing]).lines()[-1] == "  nothing that it sees could be sent"
+
+
+@pytest.mark.parametrize(
+    ("link_type", "before"),
+    [
+        (linktypes.ETHERNET, bytes(12) + b"\x08\0"),
+        (linktypes.ETHERNET, bytes(12) + b"\x81\0\0\x05\x08\0"),
+        (linktypes.IEEE802_11, b"\x08\x01" + bytes(24) + b"\xaa\xaa\x03\0\0\0\x08\0"),
+        (linktypes.IEEE802_11_RADIOTAP, b"\0\0\x0c\0" + bytes(34) + b"\xaa\xaa\x03\0\0\0\x08\0"),
+        (linktypes.RAW_IP, b""),
+    ],
+)
+def test_a_packet_is_recognised_behind_each_link_header(link_type: int, before: bytes) -> None:
+    assert network(before + b"E packet", link_type) == b"E packet"
+
+
+class Named(Tap):
+    """A tap of a name that can be used, and may interrupt."""
+
+    def __init__(self, name: str, warning: str = "", *, usable: bool = True) -> None:
+        super().__init__(lambda data: data)
+        self.name, self.warning, self.usable = name, warning, usable
+
+    def available(self) -> list[Condition]:
+        return [] if self.usable else [Condition("driver", State.MISSING, "no driver")]
+
+    def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
+        return self.warning
+
+
+def tried(taps: list[Named], wanted: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
+    """The interfaces that each tap is tried on, and why others are not tried."""
+    asked: list[str] = []
+
+    def try_one(state: TapState, *_: Any, interfaces: Sequence[str], **__: Any) -> TapReport:
+        asked.append(f"{state.name} {','.join(interfaces)}".strip())
+        return TapReport(state.name, {}, probes=[probe_of(sent=1, seen=1, sightings=1, right=1)])
+
+    reports = try_taps({each.name: each for each in taps}, wanted, [], try_one=try_one)
+    assert Report({}, reports).good is any(not each.skipped for each in reports)
+    return asked, {each.tap: each.skipped for each in reports if each.skipped}
+
+
+TAPS = [Named("pktmon"), Named("ndiscap", "adapters pause"), Named("wfp", usable=False), Named("raw")]
+
+
+def test_a_tap_that_interrupts_is_tried_only_where_it_is_named() -> None:
+    hint = "adapters pause; etwcap selftest --tap ndiscap tries it"
+    assert tried(TAPS) == (["pktmon", "raw loopback"], {"ndiscap": hint})
+    assert tried(TAPS, ["ndiscap"]) == (["ndiscap"], {})
+    assert tried([TAPS[1]]) == ([], {"ndiscap": hint})
+
+
+def test_consent_is_asked_through_the_capture(opener: Opener) -> None:
+    given: list[Any] = []
+
+    def open_live(*more: Any, **named: Any) -> Live:
+        given.append(named["consent"])
+        return opener(lambda data: data)(*more, **named)
+
+    try_tap(STATE, ["127.0.0.1"], open_live=open_live, consent=bool)
+    assert given == [bool]
+
+
+def test_a_skipped_tap_is_no_failure_in_the_report() -> None:
+    whole = Report({}, [TapReport("ndiscap", {}, skipped="adapters pause"), TapReport("raw", {}, error="no")])
+    assert whole.lines()[2:4] == ["ndiscap: not tried", "  adapters pause"]
+    assert not whole.good

@@ -1,21 +1,17 @@
 """A tap against traffic with a known answer: what was sent is compared with what the tap saw.
 
-Over the loopback the machine talks to itself, by datagrams and a TCP connection. Through each adapter datagrams go to
-an address that nobody has (RFC 5737, RFC 3849), so that they are seen as they leave. Each carries a mark that nothing
-else has. The report names no address but the machine's own.
+The report names no address but the machine's own.
 """
 
 from __future__ import annotations
 
-import secrets
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from ipaddress import ip_address
 from typing import Any, Final
+
+import numpy as np
 
 from etwcap._version import __version__
 from etwcap.errors import EtwcapError
@@ -23,41 +19,14 @@ from etwcap.packets import Chunk, Context, linktypes
 from etwcap.pipeline.capture import CaptureOptions
 from etwcap.taps.capturing import Live, LiveOptions, capture_live
 from etwcap.taps.listing import TapState
+from etwcap.taps.selftest_traffic import Probe, Sees, Traffic
 
-DATAGRAMS: Final = 20
-SEGMENTS: Final = 5
-NOWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
-"""addresses for documentation: nobody answers there"""
-DISCARD: Final = 9
-"""port"""
 WAIT: Final = 2.0
 """s that packets have to come out of the tap, once all were sent"""
-_MARK: Final = 16
-_UDP, _TCP = 17, 6
 
-
-@dataclass(slots=True)
-class Probe:
-    """What was sent from one address with one protocol, and what the tap saw of it."""
-
-    address: str
-    protocol: str
-    target: str
-    sent: int = 0
-    seen: int = 0
-    """of these, at least once"""
-    sightings: int = 0
-    """all together: a packet to the machine itself may be seen when it is sent and when it is received"""
-    right: int = 0
-    """sightings with the right protocol, source and destination"""
-    destination_unknown: int = 0
-    bytes_differ: int = 0
-    """sightings whose payload is not what was sent"""
-    earliest_us: float | None = None
-    """from the moment of sending to the stamp, in us: the smallest and the largest"""
-    latest_us: float | None = None
-    error: str = ""
-    """why it could not be sent"""
+EXPECTED: Final = {"pktmon": Sees(loopback=False), "ndiscap": Sees(loopback=False)}
+"""Taps that do not see everything."""
+_ALL: Final = Sees(loopback=True)
 
 
 @dataclass(slots=True)
@@ -66,10 +35,16 @@ class TapReport:
 
     tap: str
     state: dict[str, Any]
+    expects: dict[str, bool] = field(default_factory=dict)
+    """whether it is known to see the loopback and the adapters"""
+    skipped: str = ""
+    """why it was not tried"""
     opened_ms: float = 0.0
     ended_ms: float = 0.0
     packets: int = 0
     """all that it saw meanwhile"""
+    interfaces: list[str] = field(default_factory=list)
+    """names and link types of what it saw packets on"""
     losses: dict[str, Any] = field(default_factory=dict)
     probes: list[Probe] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -77,8 +52,8 @@ class TapReport:
 
     @property
     def good(self) -> bool:
-        """Whether everything that was sent was seen, and nothing of it was wrong."""
-        sent = [probe for probe in self.probes if probe.sent]
+        """Whether everything that was sent and can be seen was seen, and nothing of it was wrong."""
+        sent = [probe for probe in self.probes if probe.sent and probe.expected]
         right = all(p.seen == p.sent and p.right + p.destination_unknown == p.sightings for p in sent)
         return not self.error and bool(sent) and right
 
@@ -89,6 +64,12 @@ class Report:
 
     machine: dict[str, Any]
     taps: list[TapReport]
+
+    @property
+    def good(self) -> bool:
+        """Whether every tap that was tried is good, and one was."""
+        tried = [each for each in self.taps if not each.skipped]
+        return bool(tried) and all(each.good for each in tried)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -102,167 +83,21 @@ class Report:
         """For people, and to send back."""
         lines = [f"etwcap {__version__} self-test: {', '.join(f'{k} {v}' for k, v in self.machine.items() if v)}"]
         for tap in self.taps:
-            verdict = "good" if tap.good else "see below"
+            verdict = "not tried" if tap.skipped else "good" if tap.good else "see below"
             lines += ["", f"{tap.tap}: {verdict}"]
             lines += [f"  {line}" for line in tap.told]
-            if tap.error:
-                lines.append(f"  {tap.error}")
+            if tap.error or tap.skipped:
+                lines.append(f"  {tap.error or tap.skipped}")
                 continue
             lines.append(f"  opened in {tap.opened_ms:.0f} ms, ended in {tap.ended_ms:.0f} ms, {tap.packets:,} packets")
             lost = (f"{name} {'not known' if number is None else number}" for name, number in tap.losses.items())
             lines.append(f"  lost: {', '.join(lost)}")
-            lines += [f"  {_probe_line(probe)}" for probe in tap.probes]
+            if tap.interfaces:
+                lines.append(f"  packets on: {', '.join(tap.interfaces)}")
+            lines += [f"  {probe.line()}" for probe in tap.probes]
+            if not any(probe.sent and probe.expected for probe in tap.probes):
+                lines.append("  nothing that it sees could be sent")
         return lines
-
-
-def _probe_line(probe: Probe) -> str:
-    what = f"{probe.protocol} from {probe.address} to {probe.target}"
-    if probe.error:
-        return f"{what}: {probe.error}"
-    text = f"{what}: {probe.seen} of {probe.sent} seen, {probe.sightings} sightings, {probe.right} right"
-    if probe.destination_unknown:
-        text += f", {probe.destination_unknown} without destination"
-    if probe.bytes_differ:
-        text += f", {probe.bytes_differ} with other bytes"
-    if probe.earliest_us is not None:
-        text += f"; stamped {probe.earliest_us:,.0f} to {probe.latest_us:,.0f} us after sending"
-    return text
-
-
-@dataclass(slots=True)
-class _Sent:
-    """One thing that was sent."""
-
-    probe: Probe
-    payload: bytes
-    protocol: int
-    ports: tuple[int, int]
-    before: int
-    """ns since 1970 UTC"""
-    sightings: int = 0
-
-
-class _Traffic:
-    """Sends, and recognises what it sent."""
-
-    def __init__(self, inner: Sequence[str], outer: Sequence[str]) -> None:
-        self.probes: list[Probe] = []
-        self._inner, self._outer = list(inner), list(outer)
-        self._sent: dict[bytes, _Sent] = {}
-        self._prefix = b"etwcap" + secrets.token_bytes(4)
-        self._lock = threading.Lock()
-
-    def send(self) -> None:
-        """Everything, to each address; what cannot be sent is noted."""
-        for address in self._inner:
-            self._try(Probe(address, "UDP", address), self._datagrams)
-            self._try(Probe(address, "TCP", address), self._connection)
-        for address in self._outer:
-            self._try(Probe(address, "UDP", NOWHERE[ip_address(address).version]), self._outward)
-
-    def _try(self, probe: Probe, send: Callable[[str, Probe], None]) -> None:
-        self.probes.append(probe)
-        try:
-            send(probe.address, probe)
-        except OSError as error:
-            probe.error = f"cannot be sent: {error}"
-
-    def _note(self, probe: Probe, protocol: int, ports: tuple[int, int]) -> bytes:
-        with self._lock:
-            mark = self._prefix + struct.pack(">HI", 0, len(self._sent))
-            payload = mark + bytes((len(self._sent) + each) & 0xFF for each in range(37))
-            self._sent[mark] = _Sent(probe, payload, protocol, ports, time.time_ns())
-            probe.sent += 1
-        return payload
-
-    def _datagrams(self, address: str, probe: Probe) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as receiver, socket.socket(family, socket.SOCK_DGRAM) as sender:
-            receiver.bind((address, 0))
-            sender.bind((address, 0))
-            receiver.settimeout(1)
-            ports = (sender.getsockname()[1], receiver.getsockname()[1])
-            for _ in range(DATAGRAMS):
-                sender.sendto(self._note(probe, _UDP, ports), receiver.getsockname())
-                receiver.recv(100)
-
-    def _outward(self, address: str, probe: Probe) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as sender:
-            sender.bind((address, 0))
-            for _ in range(DATAGRAMS):
-                sender.sendto(self._note(probe, _UDP, (sender.getsockname()[1], DISCARD)), (probe.target, DISCARD))
-
-    def _connection(self, address: str, probe: Probe) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.bind((address, 0))
-            listener.listen(1)
-            listener.settimeout(2)
-            with socket.create_connection(listener.getsockname()[:2], timeout=2) as client:
-                server, _ = listener.accept()
-                with server:
-                    server.settimeout(2)
-                    ports = (client.getsockname()[1], listener.getsockname()[1])
-                    for _ in range(SEGMENTS):
-                        payload = self._note(probe, _TCP, ports)
-                        client.sendall(payload)
-                        got = b""
-                        while len(got) < len(payload):
-                            got += server.recv(len(payload) - len(got)) or b"\0" * len(payload)
-                        server.sendall(b"+")
-                        client.recv(1)
-
-    def look(self, chunk: Chunk, context: Context) -> None:
-        """Recognise packets of a chunk. One by one: a self-test makes few."""
-        packets = chunk.packets
-        columns = (packets[name].tolist() for name in ("time", "interface", "offset", "captured"))
-        for stamp, interface, offset, captured in zip(*columns, strict=True):
-            data = chunk.buffer[offset : offset + captured].tobytes()
-            at = data.find(self._prefix)
-            if at < 0:
-                continue
-            with self._lock:
-                sent = self._sent.get(data[at : at + _MARK])
-                if sent is not None:
-                    self._judge(sent, data, at, stamp, context.interfaces[interface].link_type)
-
-    def _judge(self, sent: _Sent, data: bytes, at: int, stamp: int, link_type: int) -> None:
-        probe = sent.probe
-        probe.seen += sent.sightings == 0
-        sent.sightings += 1
-        probe.sightings += 1
-        probe.bytes_differ += data[at:] != sent.payload
-        found = _ends(data[14:] if link_type == linktypes.ETHERNET else data)
-        expected = (sent.protocol, ip_address(probe.address), ip_address(probe.target), *sent.ports)
-        if found == expected:
-            probe.right += 1
-        elif found is not None and found[2].is_unspecified and found[:2] + found[3:] == expected[:2] + expected[3:]:
-            probe.destination_unknown += 1
-        late = (stamp - sent.before) / 1000
-        probe.earliest_us = late if probe.earliest_us is None else min(probe.earliest_us, late)
-        probe.latest_us = late if probe.latest_us is None else max(probe.latest_us, late)
-
-    @property
-    def all_seen(self) -> bool:
-        """Whether everything that was sent was seen."""
-        with self._lock:
-            return all(sent.sightings for sent in self._sent.values())
-
-
-def _ends(data: bytes) -> tuple[int, Any, Any, int, int] | None:
-    """(protocol, source, destination, source port, destination port) of an IP packet without extension headers."""
-    if len(data) >= 24 and data[0] >> 4 == 4:
-        start, protocol = (data[0] & 15) * 4, data[9]
-        source, target = ip_address(data[12:16]), ip_address(data[16:20])
-    elif len(data) >= 44 and data[0] >> 4 == 6:
-        start, protocol = 40, data[6]
-        source, target = ip_address(data[8:24]), ip_address(data[24:40])
-    else:
-        return None
-    if len(data) < start + 4:
-        return None
-    return protocol, source, target, *struct.unpack_from(">HH", data, start)
 
 
 def try_tap(
@@ -272,22 +107,29 @@ def try_tap(
     *,
     interfaces: Sequence[str] = (),
     firewall_rule: bool = True,
+    consent: Callable[[str], bool] | None = None,
     open_live: Callable[..., Live] = capture_live,
     wait: float = WAIT,
 ) -> TapReport:
     """Capture with one tap while packets go over the ``inner`` addresses, and from the ``outer`` ones to nowhere; an
-    error of the tap stands in the report."""
-    report = TapReport(state.name, state.as_dict())
-    traffic = _Traffic(inner, outer)
+    error of the tap stands in the report. ``consent`` is asked before something interrupts the network."""
+    sees = EXPECTED.get(state.name, _ALL)
+    report = TapReport(state.name, state.as_dict(), sees._asdict())
+    traffic = Traffic(inner, outer, sees)
 
     def look(chunk: Chunk, context: Context) -> None:
         report.packets += len(chunk.packets)
+        for number in np.unique(chunk.packets["interface"]).tolist():
+            seen = context.interfaces[number]
+            name = f"{seen.name or 'unnamed'} ({linktypes.title(seen.link_type)})"
+            if name not in report.interfaces:
+                report.interfaces.append(name)
         traffic.look(chunk, context)
 
     options = LiveOptions((state.name,), tuple(interfaces), firewall_rule=firewall_rule, capture=CaptureOptions())
     begin = time.monotonic()
     try:
-        live = open_live(look, options, tell=report.told.append)
+        live = open_live(look, options, tell=report.told.append, consent=consent)
         with live:
             report.opened_ms = (time.monotonic() - begin) * 1000
             sender = threading.Thread(target=_send, args=(traffic, live, wait), name="etwcap-selftest")
@@ -305,7 +147,7 @@ def try_tap(
     return report
 
 
-def _send(traffic: _Traffic, live: Live, wait: float) -> None:
+def _send(traffic: Traffic, live: Live, wait: float) -> None:
     """Send, wait until everything was seen or the time is over, and end the capture."""
     try:
         traffic.send()
