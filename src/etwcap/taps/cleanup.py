@@ -249,6 +249,7 @@ def undoers() -> dict[str, Undoer]:
     from etwcap.taps.driver_cleanup import Drivers
     from etwcap.taps.ndiscap_cleanup import CaptureBindings
     from etwcap.taps.pktmon_cleanup import PktMonCaptures
+    from etwcap.taps.wfp_cleanup import WfpDriver
 
-    drivers = Drivers([PktMonCaptures()])
+    drivers = Drivers([PktMonCaptures(), WfpDriver()])
     return {FIREWALL_RULE: FirewallRules(), SESSION: TraceSessions(), DRIVER: drivers, BINDING: CaptureBindings()}

@@ -21,8 +21,9 @@ def all_taps() -> dict[str, Tap]:
     """Every tap that there is, by name, in the order in which they are listed."""
     from etwcap.taps.ndiscap import NdisCapTap
     from etwcap.taps.pktmon import PktMonTap
+    from etwcap.taps.wfp import WfpTap
 
-    return {each.name: each for each in (PktMonTap(), NdisCapTap(), RawTap())}
+    return {each.name: each for each in (PktMonTap(), NdisCapTap(), WfpTap(), RawTap())}
 
 
 def check_names(names: Sequence[str], known: Mapping[str, Tap]) -> None:
