@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 from etwcap.etl.records import EVENT64
+from etwcap.etl.time import unix_ns
 from etwcap.packets import Context
 from etwcap.sources.etl import EtlSource
 
@@ -20,6 +22,7 @@ PROVIDERS = (PKTMON, NDISCAP, WFP)
 LAST_OF_RUNDOWN = 110
 """PktMon's events up to here are told when its driver stops."""
 _MAGIC = 0x594C5045
+_HEAD, _EVENT = "<IIqqqQ", "<IHHHHIq"
 _MOST_TRACKS = 8
 _FILETIME_SECOND = 10_000_000
 
@@ -64,11 +67,11 @@ def write_play(play: Path, *traces: Path) -> Played:
     events.sort(key=lambda each: each.stamp)
     used = [_track(each) for each in tracks] + [bytes(24)] * (_MOST_TRACKS - len(tracks))
     with play.open("wb") as out:
-        out.write(struct.pack("<IIqqqQ", _MAGIC, len(tracks), *clock, len(events)) + b"".join(used))
+        out.write(struct.pack(_HEAD, _MAGIC, len(tracks), *clock, len(events)) + b"".join(used))
         for each in events:
             size = len(each.record)
             head = (size, each.processor, each.track, each.payload_at, each.last, 0, each.stamp)
-            out.write(struct.pack("<IHHHHIq", *head) + each.record + bytes(-size % 8))
+            out.write(struct.pack(_EVENT, *head) + each.record + bytes(-size % 8))
     last = sum(each.last for each in events)
     return Played(len(events) - last, last, sum(len(each.record) for each in events))
 
@@ -109,8 +112,36 @@ def _on(clock: tuple[int, int, int], own: tuple[int, int, int], stamp: int) -> i
     return clock[1] + (filetime - clock[0]) * clock[2] // _FILETIME_SECOND
 
 
-def providers_of(play: Path) -> Sequence[UUID]:
-    """The providers whose events a play file has."""
-    data = play.read_bytes()[: 40 + 24 * _MOST_TRACKS]
-    count = struct.unpack_from("<I", data, 4)[0]
-    return [UUID(bytes_le=data[40 + 24 * each : 56 + 24 * each]) for each in range(count)]
+class PlayedEvent(NamedTuple):
+    """An event of a play file."""
+
+    time: int
+    """ns since 1970 UTC"""
+    processor: int
+    record: bytes
+    """as in an ETL file"""
+
+
+def read_play(play: Path) -> list[PlayedEvent]:
+    """The events of a play file, without those that the driver tells when it stops."""
+    data = play.read_bytes()
+    _, _, start, ticks, frequency, count = struct.unpack_from(_HEAD, data)
+    at = struct.calcsize(_HEAD) + 24 * _MOST_TRACKS
+    found = []
+    for _ in range(count):
+        size, processor, _, _, last, _, stamp = struct.unpack_from(_EVENT, data, at)
+        at += struct.calcsize(_EVENT)
+        if not last:
+            filetime = start + (stamp - ticks) * _FILETIME_SECOND // frequency
+            found.append(PlayedEvent(unix_ns(filetime), processor, data[at : at + size]))
+        at += size + -size % 8
+    return found
+
+
+def main() -> None:
+    """``etw_play.py PLAY TRACE…``"""
+    print(write_play(Path(sys.argv[1]), *map(Path, sys.argv[2:])))
+
+
+if __name__ == "__main__":
+    main()

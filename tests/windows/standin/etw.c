@@ -430,7 +430,6 @@ ULONG WINAPI standin_ProcessTrace(const TRACEHANDLE *handles, ULONG count, const
     free(scratch);
     session->readers--;
     session_let_go(session);
-    start_late_calls(consumer);
     if (machine_options.hang) {
         const DWORD time = (DWORD)machine_options.hang;
         LeaveCriticalSection(&machine_lock);
@@ -439,6 +438,7 @@ ULONG WINAPI standin_ProcessTrace(const TRACEHANDLE *handles, ULONG count, const
     }
     consumer->processing = false;
     if (consumer->closed) {
+        start_late_calls(consumer);
         *consumer_of(consumer->handle) = NULL;
         machine_counts.consumers--;
         free(consumer);
@@ -459,6 +459,7 @@ ULONG WINAPI standin_CloseTrace(TRACEHANDLE handle)
         code = ERROR_CTX_CLOSE_PENDING;
         WakeAllConditionVariable(&machine_changed);
     } else {
+        start_late_calls(*place);
         free(*place);
         *place = NULL;
         machine_counts.consumers--;

@@ -1,12 +1,14 @@
 #include "machine.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BATCH 256     /* events between two chances for others */
-#define LEAD 5        /* s that the clock begins before the first event */
+#define LEAD 1        /* s that the clock begins before the first event */
 #define FAILURES 16
+#define NOTES 65536
 #define LAST_WORDS 2000000000 /* ns that a driver that stops waits for room */
 
 CRITICAL_SECTION machine_lock;
@@ -37,6 +39,8 @@ static struct {
     int64_t ready_since, rated;        /* real ns; 0: not ready. Events since then */
 } world;
 
+static char notes[NOTES];
+static size_t noted;
 static DWORD counter_slot; /* per thread: the tick of its last reading, where that was the time of day */
 static DWORD tick_slot;
 
@@ -155,6 +159,42 @@ uint32_t machine_failure(const char *function)
     return 0;
 }
 
+/* ---- what was asked for ---- */
+
+void machine_note(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    EnterCriticalSection(&machine_lock);
+    const size_t room = sizeof notes - noted;
+    const int length = vsnprintf(notes + noted, room, format, arguments);
+    if (length >= 0 && (size_t)length + 1 < room) {
+        noted += (size_t)length;
+        notes[noted++] = '\n';
+    }
+    notes[noted] = 0;
+    LeaveCriticalSection(&machine_lock);
+    va_end(arguments);
+}
+
+void machine_note_bytes(const char *what, const uint8_t *bytes, size_t size)
+{
+    char hex[2 * 256 + 1] = "";
+    for (size_t each = 0; each < size && each < 256; each++)
+        snprintf(hex + 2 * each, 3, "%02x", bytes[each]);
+    machine_note("%s %s", what, hex);
+}
+
+/* The lines, which are forgotten then. */
+__declspec(dllexport) void standin_notes(char *into, size_t room)
+{
+    EnterCriticalSection(&machine_lock);
+    snprintf(into, room, "%s", notes);
+    noted = 0;
+    notes[0] = 0;
+    LeaveCriticalSection(&machine_lock);
+}
+
 /* ---- the play ---- */
 
 static bool ready(void)
@@ -253,6 +293,8 @@ __declspec(dllexport) int standin_load(const wchar_t *path)
     play_free(&machine_play);
     memset(&world, 0, sizeof world);
     memset(failures, 0, sizeof failures);
+    noted = 0;
+    notes[0] = 0;
     memset(&machine_counts, 0, sizeof machine_counts);
     machine_options = usual;
     TlsSetValue(counter_slot, NULL);

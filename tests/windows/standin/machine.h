@@ -25,7 +25,7 @@ extern struct play machine_play;
     OPTION(old, 0)            /* events with stamps before the clock's start */                                                   \
     OPTION(lose_every, 0)     /* each session loses every so many-th event (EventsLost) */                                        \
     OPTION(lose_buffer, 0)    /* each session loses its so many-th buffer (RealTimeBuffersLost) */                                \
-    OPTION(late_calls, 0)     /* callbacks after ProcessTrace has returned */                                                     \
+    OPTION(late_calls, 0)     /* callbacks after the end of ProcessTrace and CloseTrace */                                        \
     OPTION(hang, 0)           /* ms that ProcessTrace takes to return */                                                          \
     OPTION(header, 1)         /* 1: consumers get the header event of the session first */                                        \
     OPTION(most_sessions, 64) /* on the machine */                                                                                \
@@ -45,14 +45,15 @@ extern struct options machine_options;
     COUNT(lost)        /* EventsLost of all sessions */                                                                           \
     COUNT(lost_buffers)                                                                                                           \
     COUNT(in_lost_buffers)                                                                                                        \
-    COUNT(late)        /* callbacks after ProcessTrace had returned */                                                            \
+    COUNT(late)        /* callbacks after the end */                                                                              \
     COUNT(ended)       /* 1: everything has been played */                                                                        \
     COUNT(sessions)    /* of this process */                                                                                      \
     COUNT(consumers)                                                                                                              \
     COUNT(driver)      /* 1: it runs */                                                                                           \
     COUNT(starts)      /* of the driver */                                                                                        \
     COUNT(callback_ns) /* time spent in callbacks */                                                                              \
-    COUNT(api_packets) /* given by PktMonApi */
+    COUNT(api_packets) /* given by PktMonApi */                                                                                   \
+    COUNT(api_handles) /* of PktMonApi, not closed */
 
 struct counts {
 #define COUNT(name) int64_t name;
@@ -63,6 +64,15 @@ extern struct counts machine_counts;
 
 /* The error that the next call of a function is to give; 0: it works. Caller holds the lock. */
 uint32_t machine_failure(const char *function);
+
+/* A line in the list of what was asked for; takes the lock. */
+void machine_note(const char *format, ...) __attribute__((format(gnu_printf, 1, 2)));
+void machine_note_bytes(const char *what, const uint8_t *bytes, size_t size);
+
+/* The driver of PktMon; each takes the lock. */
+int standin_driver_running(void);
+uint32_t standin_driver_start(void);
+uint32_t standin_driver_stop(void);
 
 /* ns of a clock that runs whatever is played. */
 int64_t machine_real(void);
