@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -30,6 +31,7 @@ from etwcap.taps.protocol import Changes
 from etwcap.windows import pktmon_device as device
 from etwcap.windows.adapters import ETHERNET, WIFI, Adapter
 from etwcap.windows.clock import Counter
+from etwcap.windows.etw import STOP, SessionState
 from etwcap.windows.failure import fail
 from etwcap.windows.layouts_pktmon import (
     DEVICE_START,
@@ -272,8 +274,8 @@ class PktMonWindows:
         self.build = build
         self.has_driver = self.has_exe = self.has_device = True
         self.has_legacy = self.has_api = False
-        self.tells_state = True
-        """whether the device says that a capture runs"""
+        self.blocked = 0
+        """Windows' number for why pktmon.exe may not be run"""
         self.loaded = False
         self.capture: tuple[str, Components] | None = None
         """whose, and of which components"""
@@ -289,7 +291,7 @@ class PktMonWindows:
         self.etw = Sessions(self)
         self.counter = TickCounter()
         self.told: list[str] = []
-        self.store = FolderStore(folder / "journal")
+        self.store = Store(folder / "journal", self)
         self.journal = Journal(self.store, ME)
         self.changes = Changes(lambda: self.journal, lambda: ME, self.told.append)
         self.api = FakeApi(self)
@@ -303,7 +305,7 @@ class PktMonWindows:
             legacy=FakeLegacy(self),
             open_device=lambda: FakeDevice(self),
             api=self.api,
-            folders=TraceFolders(lambda: str(self.logs), self._make, patience=0),
+            folders=Folders(self, self.logs),
             start_type=lambda _service: 3,
         )
         self.elevated = True
@@ -344,6 +346,8 @@ class PktMonWindows:
     def run(self, words: Sequence[str], limit: float) -> Ran:
         assert words[0] == EXE
         assert limit > 1
+        if self.blocked:
+            fail("PktMon.exe", self.blocked)
         self.step(" ".join(words[1:]))
         if not self.knows_syntax(words[1:]):
             return Ran(1, "Unbekannter Parameter")
@@ -430,11 +434,6 @@ class PktMonWindows:
         )  # fmt: skip
         self.write(EventId.DROP_PAYLOAD if reason else EventId.FLOW_PAYLOAD, payload)
 
-    def _make(self, path: str) -> bool:
-        self.step("folder")
-        Path(path).mkdir()
-        return True
-
     def clean(self) -> list[str]:
         """What is left of a capture, each in a word; nothing where the machine is as it was."""
         left = [f"session {name}" for name in self.etw.known if name.startswith("etwcap")]
@@ -444,6 +443,39 @@ class PktMonWindows:
         left += ["capture"] if self.capture is not None else []
         left += self.api.open
         return left
+
+
+class Store(FolderStore):
+    """The journal's folder."""
+
+    def __init__(self, folder: Path, windows: PktMonWindows) -> None:
+        super().__init__(folder)
+        self._windows = windows
+
+    def write(self, name: str, data: bytes) -> None:
+        self._windows.step("journal")
+        super().write(name, data)
+
+    def remove(self, name: str) -> None:
+        self._windows.step("journal")
+        super().remove(name)
+
+
+class Folders(TraceFolders):
+    """Folders of logs."""
+
+    def __init__(self, windows: PktMonWindows, base: Path) -> None:
+        super().__init__(lambda: str(base), self._made, patience=0)
+        self._windows = windows
+
+    def _made(self, path: str) -> bool:
+        self._windows.step("folder")
+        Path(path).mkdir()
+        return True
+
+    def remove(self, name: str) -> bool:
+        self._windows.step("folder remove")
+        return super().remove(name)
 
 
 def _leading(words: Sequence[str]) -> tuple[int, ...]:
@@ -462,11 +494,25 @@ class Sessions(FakeEtw):
     def __init__(self, windows: PktMonWindows) -> None:
         super().__init__()
         self._windows = windows
+        self.others: list[SessionState] = []
+        """sessions of others"""
 
-    def start(self, name: str, **sizes: object) -> tuple[int, object]:  # type: ignore[override]
+    def other(self, name: str, file: str = "") -> None:
+        """Somebody else's session runs."""
+        self.others.append(SessionState(99, name, 0, 64, 2, 2, 0, 0, 0, 0, file))
+
+    def sessions(self) -> list[SessionState]:
+        return [*super().sessions(), *self.others]
+
+    def control(self, session: int | str, code: int, *fine: int) -> SessionState:
+        if code == STOP:
+            self._windows.step("session stop")
+        return super().control(session, code, *fine)
+
+    def start(self, name: str, **sizes: Any) -> tuple[int, SessionState]:
         self._windows.step("session start")
         return super().start(name, **sizes)
 
-    def enable(self, session: int, provider: UUID, **what: object) -> None:
-        self._windows.step(f"enable {'packets' if 160 in what['event_ids'] else 'rundown'}")  # type: ignore[operator]
+    def enable(self, session: int, provider: UUID, **what: Any) -> None:
+        self._windows.step(f"enable {'packets' if 160 in what['event_ids'] else 'rundown'}")
         super().enable(session, provider, **what)

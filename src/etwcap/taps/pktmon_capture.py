@@ -17,7 +17,16 @@ from etwcap.providers.pktmon_components import ComponentTree
 from etwcap.providers.pktmon_layout import GUID, EventId
 from etwcap.taps.etw_session import Enabled
 from etwcap.taps.journal import DRIVER, Entry
-from etwcap.taps.pktmon_driver import SERVICE, Driver, PktMonMeans, capture_runs, drivers, others_log, way_closed
+from etwcap.taps.pktmon_driver import (
+    SERVICE,
+    Driver,
+    NoListError,
+    PktMonMeans,
+    capture_runs,
+    drivers,
+    others_log,
+    way_closed,
+)
 from etwcap.taps.pktmon_filters import constraints_of, no_stricter
 from etwcap.taps.protocol import Changes
 from etwcap.windows.pktmon_exe import Components
@@ -189,8 +198,8 @@ class DriverCapture:
     def _start_by(self, driver: Driver, components: Components, otherwise: Components | None) -> None:
         try:
             self._start_once(driver, components)
-        except WindowsCallError as error:
-            if otherwise is None or way_closed(error):
+        except (WindowsCallError, NoListError) as error:
+            if otherwise is None or (way_closed(error) and not isinstance(error, NoListError)):
                 raise
             self._start_once(driver, otherwise)
             self._changes.tell(

@@ -59,34 +59,43 @@ class PktMonCaptures:
 
     def there(self, name: str) -> bool:
         """Whether the change is in force, or may be."""
-        if name in self._undone or self._before_this_start(name):
-            return self._means.folders.there(name)
-        if name.endswith(FILTERS):
-            service = self._means.services.state(SERVICE)
-            return service is not None and service.running  # a driver that is unloaded has no filters
-        return self._means.folders.there(name) or capture_runs(self._means) is not False
+        if self._means.folders.there(name):
+            return True
+        if name in self._undone or self._gone(name):
+            return False
+        return name.endswith(FILTERS) or capture_runs(self._means) is not False
 
     def undo(self, entry: Entry) -> None:
         """Take filters away, or end the capture; raises EtwcapError where that fails."""
-        if self.there(entry.name) and not self._before_this_start(entry.name):
-            if entry.name.endswith(FILTERS):
+        filters = entry.name.endswith(FILTERS)
+        if not self._gone(entry.name):
+            if filters:
                 self._by_a_way(entry.name, lambda driver: driver.remove_filters())
-            else:
+            elif not others_log(self._means, entry.name):
                 self._end(entry)
-        if not entry.name.endswith(FILTERS):
+        if not filters:
             drivers(self._means, self._build(), entry.name)[0].close()
         self._undone.add(entry.name)
 
     def _end(self, entry: Entry) -> None:
-        if capture_runs(self._means) is not False and not others_log(self._means, entry.name):
+        """End the driver's capture, and unload a driver that was not loaded before."""
+        if capture_runs(self._means) is not False:
             try:
                 self._by_a_way(entry.name, lambda driver: driver.stop())
             except WindowsCallError:
                 if capture_runs(self._means):
                     raise  # else nothing ran: it was killed before it had started anything
-        if entry.facts.get("started") == 1 and not others_log(self._means, entry.name):
+        if entry.facts.get("started") == 1:
             with contextlib.suppress(WindowsCallError):  # a driver that idles does no harm
                 self._means.services.stop(SERVICE)
+
+    def _gone(self, name: str) -> bool:
+        """Whether nothing in the driver can be left of it: Windows was started after its process, or the driver was
+        unloaded."""
+        owner = self.owner(name)
+        service = self._means.services.state(SERVICE)
+        unloaded = service is None or not service.running
+        return unloaded or (owner is not None and owner.created + _STEP < self._booted())
 
     def _by_a_way(self, name: str, call: Callable[[Driver], object]) -> None:
         """By the first way to the driver that is open here."""
@@ -103,8 +112,3 @@ class PktMonCaptures:
                     break
         if failure is not None:
             raise failure
-
-    def _before_this_start(self, name: str) -> bool:
-        """Whether Windows was started after the process of that name: nothing of its capture can be left."""
-        owner = self.owner(name)
-        return owner is not None and owner.created + _STEP < self._booted()

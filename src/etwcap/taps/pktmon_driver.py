@@ -31,6 +31,10 @@ SESSION: Final = "PktMon"
 LOG: Final = "PktMon.etl"
 
 
+class NoListError(NotHereError):
+    """This way to the driver does not know how single components are listed."""
+
+
 class Driver(Protocol):
     """A way to the driver's one capture. Each call raises NotHereError where the way is closed, WindowsCallError."""
 
@@ -44,7 +48,7 @@ class Driver(Protocol):
         ...
 
     def start(self, components: Components) -> None:
-        """Start a capture of whole packets."""
+        """Start a capture of whole packets; raises NoListError where it can take no single components."""
         ...
 
     def stop(self) -> None:
@@ -183,7 +187,9 @@ class DeviceDriver:
         return True
 
     def start(self, components: Components) -> None:
-        """Start; how single components are listed is not known, so then all of them report."""
+        """Start; raises NoListError for single components."""
+        if isinstance(components, tuple):
+            raise NoListError("PktMon's driver cannot be told single components here", cause=f"by {self.title}")
         selection = device.ADAPTERS if components == "nics" else device.ALL
         self._with(lambda opened: device.start(opened, selection))
 

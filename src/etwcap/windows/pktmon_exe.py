@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from etwcap.errors import EtwcapError, NotHereError, WindowsCallError
 from etwcap.windows.dll import system_program
-from etwcap.windows.failure import failure
+from etwcap.windows.failure import describe, failure
 from etwcap.windows.programs import Ran, Run, run_program
 from etwcap.windows.version import WINDOWS_10_2004
 
@@ -106,21 +106,30 @@ class PktMonExe:
         return self._run([self._path(), *words], limit)
 
 
+class RefusedError(WindowsCallError):
+    """pktmon.exe ran and ended with a number."""
+
+
 def refusal(what: str, ran: Ran) -> WindowsCallError:
-    """The error of a command that ended with a number: HRESULTs of Win32 numbers as those."""
+    """The error of a command that ended with a number; HRESULTs that wrap a Win32 number count as that."""
     code = ran.code & 0xFFFFFFFF
+    said = ran.line()
+    if code == _ACCESS_DENIED:
+        return failure(PROGRAM, code & 0xFFFF, what=what)
     code = code & 0xFFFF if code >> 16 == 0x8007 else code
-    error = failure(PROGRAM, code, what=what)
-    if ran.line() and not isinstance(error, NotHereError):
-        error.cause = f"{PROGRAM} ended with {code}: {ran.line()}"
-    return error
+    return RefusedError(
+        PROGRAM, code, what=what, means=f"it ended with {describe(code)}" + (f": {said}" if said else "")
+    )
 
 
 def blocked(error: EtwcapError) -> bool:
     """Whether the program could not be run at all (a policy forbids it, it is not there), rather than refused."""
+    if isinstance(error, RefusedError):
+        return False
     return isinstance(error, NotHereError) or (isinstance(error, WindowsCallError) and error.code in _NOT_RUN)
 
 
+_ACCESS_DENIED: Final = 0x80070005
 _NOT_RUN: Final = {2, 193, 216, 577, 740, 786, 787, 1260}
 """Windows' numbers for: not found, another processor's program, a signature or policy (AppLocker, Software Restriction)
 that forbids it."""
