@@ -177,7 +177,10 @@ def pcapng_number(order: str, number: int) -> bytes:
     return number.to_bytes(4, "little" if order == "<" else "big")
 
 
-NUMBERS = ("anonymize", "blocks", "filter", "ipv6_rebuild", "merge", "order", "raw_record", "ring", "sightings")
+NUMBERS = (
+    "anonymize", "blocks", "etw_receiver", "filter", "ipv6_rebuild", "merge", "order", "raw_record", "ring",
+    "sightings",
+)  # fmt: skip
 
 
 def main() -> None:
