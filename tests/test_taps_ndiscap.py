@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import etwcap
 from conftest import need_native_core
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError, WindowsCallError
 from etwcap.etl.build import event_record
 from etwcap.packets import Context
+from etwcap.pipeline.capture import CaptureOptions
 from etwcap.providers.ndiscap_build import build_packet_event, build_source_info, packet_keyword
+from etwcap.taps.capturing import LiveOptions, capture_live
+from etwcap.taps.capturing import Machine as CaptureMachine
 from etwcap.taps.cleanup import ENDED, TraceSessions, Undoer, cleanup
 from etwcap.taps.journal import BINDING, SESSION, file_name
 from etwcap.taps.ndiscap import EVENTS, PROVIDER
@@ -192,6 +196,46 @@ def test_a_session_of_ours_asks_for_the_events_that_are_needed(tmp_path: Path) -
         PROVIDER: {"level": 4, "any_keyword": 2**64 - 1, "all_keyword": 0, "event_ids": EVENTS}
     }
     source.close()
+
+
+def whole_capture(machine: Machine, output: Path, *, agrees: bool) -> tuple[list[str], bool]:
+    """A capture as the command line has it; what the user was asked, and whether privileges were given up."""
+    dropped: list[bool] = []
+
+    def drop() -> list[str]:
+        dropped.append(True)
+        return []
+
+    bench = CaptureMachine(
+        lambda: machine.journal, lambda: None, lambda: pytest.fail("a firewall"), lambda: ME, lambda: "", drop
+    )
+    asked: list[str] = []
+    machine.etw.events = list(EVENTS_OF_FRAMES)
+    options = LiveOptions(("ndiscap",), capture=CaptureOptions(count=len(FRAMES)))
+
+    def consent(text: str) -> bool:
+        asked.append(text)
+        return agrees
+
+    with capture_live(output, options, machine=bench, taps={"ndiscap": machine.tap()}, consent=consent) as live:
+        live.run()
+    return asked, bool(dropped)
+
+
+def test_a_capture_asks_and_then_writes_every_frame(machine: Machine, tmp_path: Path) -> None:
+    before = machine.state()
+    asked, dropped = whole_capture(machine, tmp_path / "x.pcapng", agrees=True)
+    assert len(asked) == 1
+    assert not dropped, "unbinding at the end may take privileges"
+    with etwcap.open(tmp_path / "x.pcapng") as trace:
+        assert [bytes(packet.data) for packet in trace] == FRAMES
+    assert machine.state() == before
+
+
+def test_a_capture_that_is_not_agreed_to_does_nothing(machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would be interrupted"):
+        whole_capture(machine, tmp_path / "x.pcapng", agrees=False)
+    assert machine.steps == []
 
 
 def test_without_consent_nothing_is_touched(machine: Machine) -> None:

@@ -160,7 +160,7 @@ def test_a_name_is_a_text_and_nothing_else(text: str, inside: str) -> None:
 
 
 def read_by_powershell(text: str) -> str:
-    """A text in single quotes as PowerShell's tokenizer has it: any quote ends it, of two together the second counts."""
+    """A text in single quotes as PowerShell reads it: any quote ends it, of two together the second counts."""
     quotes = "'\u2018\u2019\u201a\u201b"
     assert text[0] in quotes
     at, found = 1, ""

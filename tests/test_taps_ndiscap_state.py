@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -189,15 +190,26 @@ def test_a_folder_is_removed_with_its_files(tmp_path: Path) -> None:
     folders = TraceFolders(lambda: str(tmp_path), made, patience=0)
     folder = Path(folders.make("one"))
     (folder / "packets.etl").write_bytes(b"x")
+    (folder / "what netsh adds").mkdir()
     assert folders.there("one")
     assert folders.remove("one") is True
     assert folders.remove("one") is True, "it is gone"
     assert folders.names() == []
 
 
-def test_a_folder_in_use_stays(tmp_path: Path) -> None:
+def in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are in use from here on."""
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "in use", path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+
+
+def test_a_folder_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_use(monkeypatch)
     folders = TraceFolders(lambda: str(tmp_path), made, patience=0.15)
-    (Path(folders.make("one")) / "a folder in it").mkdir()  # as a file in use, it cannot be unlinked
+    folders.make("one")
     assert folders.remove("one") is False
 
 
@@ -207,11 +219,12 @@ def test_a_folder_whose_name_is_taken_is_not_used(tmp_path: Path) -> None:
         folders.make("one")
 
 
-def test_netshs_trace_is_stopped_where_its_file_is_in_use(tmp_path: Path) -> None:
+def test_netshs_trace_is_stopped_where_its_file_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though no trace session names the file."""
     machine = Machine(tmp_path)
     name = change_name(ME, "netsh")
-    (machine.folder / name / "packets.etl").mkdir(parents=True)
+    (machine.folder / name).mkdir()
+    in_use(monkeypatch)
     with pytest.raises(EtwcapError, match="cannot be stopped"):
         CaptureBindings(machine.means).undo(machine.journal.record("binding", name))
     assert machine.commands[-1][1:] == ("trace", "stop")

@@ -21,7 +21,7 @@ from etwcap.repair.names import ORDER, RECORDED_ORDER, parse_repairs
 from etwcap.repair.order import OrderStage
 from etwcap.taps.collecting import Collection, start_collector
 from etwcap.taps.journal import PART_FILE, Journal
-from etwcap.taps.opening import all_taps, check_names, open_taps, share_interfaces
+from etwcap.taps.opening import KEEPS_PRIVILEGES, all_taps, check_names, open_taps, share_interfaces
 from etwcap.taps.per_tap import PerTap
 from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, Tap, TapOptions, usable
 from etwcap.taps.remote import RemoteSource, TimedDuplex
@@ -215,7 +215,8 @@ class Live:
             changes=changes,
         )
         stack.callback(source.close)
-        self._drop_privileges()
+        if KEEPS_PRIVILEGES.isdisjoint(self._chosen):
+            self._drop_privileges()
         return source
 
     def _open_there(self) -> LiveTapSource:

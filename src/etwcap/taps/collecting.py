@@ -14,7 +14,7 @@ from typing import Final
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
 from etwcap.packets import Context
 from etwcap.taps.collector import collect, tell_failure, tell_note
-from etwcap.taps.opening import open_taps
+from etwcap.taps.opening import KEEPS_PRIVILEGES, open_taps
 from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapOptions
 from etwcap.taps.rule import open_firewall
 from etwcap.windows.console import ConsoleEvents
@@ -201,7 +201,8 @@ def run_collector(
                 options = wanted.tap_options()
                 source = open_taps(wanted.taps, wanted.interfaces, options, context=context, taps=taps, changes=changes)
                 stack.callback(source.close)
-                machine.drop_privileges()
+                if KEEPS_PRIVILEGES.isdisjoint(wanted.taps):
+                    machine.drop_privileges()
             except EtwcapError as error:
                 tell_failure(pipe, error)
                 return error.exit_code

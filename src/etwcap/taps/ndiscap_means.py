@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Final, Protocol
 
 from etwcap.errors import EtwcapError
 from etwcap.windows import files, registry
+from etwcap.windows.drivers import driver_file
 from etwcap.windows.etw import Etw
 from etwcap.windows.filter_binding import FilterBinding, filter_binding
 from etwcap.windows.netcfg import NetCfg
@@ -84,7 +86,7 @@ class TraceFolders:
         return os.path.lexists(self.path(name))
 
     def remove(self, name: str) -> bool:
-        """Remove it and the files in it; False where one of them stays in use."""
+        """Remove it and what is in it; False where one of them stays in use."""
         end = time.monotonic() + self._patience  # who looks at new files for viruses holds them for a moment
         while not _removed(self.path(name)):
             if time.monotonic() >= end:
@@ -95,10 +97,7 @@ class TraceFolders:
 
 def _removed(path: str) -> bool:
     try:
-        with os.scandir(path) as found:
-            for each in found:
-                os.unlink(each.path)
-        os.rmdir(path)
+        shutil.rmtree(path)
     except FileNotFoundError:
         pass
     except OSError:
@@ -120,4 +119,6 @@ class Means:
     binding: Callable[[], FilterBinding | None] = lambda: filter_binding(COMPONENT)
     """adapters that NdisCap is bound to, as the registry has it"""
     elevated: Callable[[], bool] = lambda: Tokens().elevated()
+    start_type: Callable[[str], int | None] = lambda service: driver_file(service).start
+    """how a service is started; 4: not at all"""
     alive: Callable[[ProcessIdentity], bool] = lambda process: Processes().alive(process)

@@ -14,6 +14,8 @@ from etwcap.taps.several import LiveMerge
 LOOPBACK: Final = "loopback"
 OF_LOOPBACK: Final = ("wfp", "raw")
 """Taps that see the loopback: beside one that does not, they listen to nothing else."""
+KEEPS_PRIVILEGES: Final = frozenset({"ndiscap"})
+"""Taps that at the end undo what needs privileges: unbinding a driver may take SeLoadDriverPrivilege."""
 _USUAL = TapOptions()
 
 
