@@ -202,7 +202,7 @@ static bool ready(void)
     bool all = machine_play.tracks > 0;
     for (uint32_t each = 0; each < machine_play.tracks; each++)
         all = all && sessions_want(&machine_play.track[each].provider) &&
-              (!machine_play.track[each].driver || machine_counts.driver);
+              (!machine_play.track[each].driver || (machine_counts.driver && machine_counts.starts >= machine_options.starts));
     return all;
 }
 

@@ -16,6 +16,7 @@ extern struct play machine_play;
     OPTION(rate, 0)           /* events per second at most; 0: no limit */                                                        \
     OPTION(repeat, 1)         /* how often the play is given, each time with later stamps */                                      \
     OPTION(hold, 20)          /* ms from everything being ready to the first event */                                             \
+    OPTION(starts, 1)         /* of the driver, before it gives packets */                                                        \
     OPTION(lossless, 1)       /* events wait for room; 0: they are lost, as on Windows */                                         \
     OPTION(buffers, 0)        /* most buffers of a session, whatever it asked for */                                              \
     OPTION(buffer_bytes, 0)   /* of each, whatever was asked for */                                                               \
@@ -51,6 +52,7 @@ extern struct options machine_options;
     COUNT(consumers)                                                                                                              \
     COUNT(driver)      /* 1: it runs */                                                                                           \
     COUNT(starts)      /* of the driver */                                                                                        \
+    COUNT(api_shift)   /* 100 ns that PktMonApi's stamps are later than the play's, so that they are of today */                  \
     COUNT(callback_ns) /* time spent in callbacks */                                                                              \
     COUNT(api_packets) /* given by PktMonApi */                                                                                   \
     COUNT(api_handles) /* of PktMonApi, not closed */

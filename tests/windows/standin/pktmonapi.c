@@ -288,7 +288,7 @@ static void give(const struct stream *stream, const struct event *event, uint8_t
     const uint16_t most = stream->how.truncation ? stream->how.truncation : 128;
     const uint32_t length = payload->logged < most ? payload->logged : most;
     struct metadata metadata = {.processor = event->processor};
-    const int64_t filetime = play_filetime(&machine_play, event->stamp);
+    const int64_t filetime = play_filetime(&machine_play, event->stamp) + machine_counts.api_shift;
     metadata.filetime = filetime - filetime % machine_options.tick;
     memcpy(metadata.common, payload->common, sizeof metadata.common);
     memset(room, 0xEE, BEFORE_METADATA);
@@ -314,7 +314,12 @@ static DWORD WINAPI stream_packets(void *given)
     if (stream->how.event)
         stream->how.event(stream->how.context, &started, 0);
     const int64_t began = machine_real() + machine_options.hold * 1000000;
+    FILETIME now;
+    GetSystemTimePreciseAsFileTime(&now);
     EnterCriticalSection(&machine_lock);
+    if (machine_play.events > 0)
+        machine_counts.api_shift = ((int64_t)now.dwHighDateTime << 32 | now.dwLowDateTime) -
+                                   play_filetime(&machine_play, machine_play.event[0]->stamp);
     while (room != NULL && session->active) {
         const int64_t since = machine_real() - began;
         const bool due = session->next < machine_play.events && since >= 0 &&
