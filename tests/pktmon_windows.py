@@ -284,6 +284,8 @@ class PktMonWindows:
         self.knows_syntax: Callable[[Sequence[str]], bool] = lambda _words: True
         self.wifi = True
         self.rundown_comes = True
+        self.misunderstands = False
+        """the driver takes filters for others than they are"""
         self.steps: list[str] = []
         self.fail_at = self.kill_at = -1
         self.killed = False
@@ -407,6 +409,7 @@ class PktMonWindows:
         return told + [(EventId.FILTER_IPV4, each) for each in self.filters.values()]
 
     def add_filter(self, name: str, **fields: int) -> None:
+        fields |= {"vlan_id": 7} if self.misunderstands else {}
         self.filters[name] = payloads.build_filter(len(self.filters) + 1, name, **fields)  # type: ignore[arg-type]
 
     def write(self, event: int, payload: bytes, *, ticks: int = 0) -> None:

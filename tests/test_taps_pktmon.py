@@ -10,7 +10,7 @@ import pytest
 
 from conftest import need_native_core
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
-from etwcap.taps.cleanup import CleanupReport, TraceSessions, cleanup
+from etwcap.taps.cleanup import CleanupReport, TraceSessions, Undoer, cleanup
 from etwcap.taps.driver_cleanup import Drivers
 from etwcap.taps.journal import DRIVER, SESSION
 from etwcap.taps.pktmon_cleanup import PktMonCaptures
@@ -348,7 +348,7 @@ def steps_of(tmp_path: Path, **options: Any) -> int:
 
 
 def clean_up(windows: PktMonWindows) -> CleanupReport:
-    known = {SESSION: TraceSessions(windows.etw), DRIVER: Drivers([undoer(windows)])}
+    known: dict[str, Undoer] = {SESSION: TraceSessions(windows.etw), DRIVER: Drivers([undoer(windows)])}
     return cleanup(windows.store, known, lambda _process: False)
 
 

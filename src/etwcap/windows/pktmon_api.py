@@ -154,16 +154,20 @@ class PktMonApi:
         _checked("PacketMonitorSetSessionActive", call(session, int(active)), what)
 
     def _listed(self, room: ctypes.Array[ctypes.c_char]) -> list[DataSource]:
-        """DATA_SOURCE_LIST: a count, and pointers into the same room, which is copied out of."""
-        count = min(c_uint32.from_buffer(room).value, _MOST_SOURCES, (len(room) - 8) // 8)
-        pointers = (c_void_p * count).from_buffer(room, 8)
-        first, last = addressof(room), addressof(room) + len(room) - ctypes.sizeof(DATA_SOURCE_SPECIFICATION)
+        """DATA_SOURCE_LIST: a count, and pointers into the same room, or, where the size that was asked for has no room
+        for more than the pointers, elsewhere. What they lead to is copied."""
+        size = ctypes.sizeof(DATA_SOURCE_SPECIFICATION)
+        told = c_uint32.from_buffer(room).value
+        count = min(told, _MOST_SOURCES, (len(room) - 8) // 8)
+        elsewhere = count == told and len(room) - 8 - count * 8 <= 8
+        first, last = addressof(room), addressof(room) + len(room) - size
         found = []
-        for pointer in pointers:
-            if pointer is None or not first <= pointer <= last:
-                continue  # leads elsewhere: not as documented
-            given = ctypes.cast(pointer, POINTER(DATA_SOURCE_SPECIFICATION)).contents
-            kept = DATA_SOURCE_SPECIFICATION.from_buffer_copy(given)
+        for pointer in (c_void_p * count).from_buffer(room, 8):
+            if pointer is None or not (elsewhere or first <= pointer <= last):
+                continue  # not as documented
+            kept = DATA_SOURCE_SPECIFICATION.from_buffer_copy(
+                ctypes.cast(pointer, POINTER(DATA_SOURCE_SPECIFICATION)).contents
+            )
             self._specifications[kept.Id] = kept
             found.append(data_source(kept))
         return found
