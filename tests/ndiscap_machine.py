@@ -77,6 +77,7 @@ class Machine:
         self.remote = remote
         self.elevated = True
         self.module_there = True
+        self.start_type = 3
         self.paths = {
             f"ms_ndiscap->{each.alias}": BindingPath(f"ms_ndiscap->{each.alias}", each in bound, each.guid)
             for each in self.adapters
@@ -130,6 +131,7 @@ class Machine:
             folders=TraceFolders(lambda: str(self.folder), self.make_folder, patience=0),
             binding=self.binding,
             elevated=lambda: self.elevated,
+            start_type=lambda _service: self.start_type,
             alive=lambda process: process != DEAD and not self.dead,
         )
 

@@ -20,6 +20,8 @@ RIGHTS: Final = "rights"
 USUAL: Final = ("pktmon", "raw", "ndiscap", "wfp")
 """which tap to propose, the better first"""
 
+_QUIET: Final = ("loopback", "api")
+"""notes for those who ask for everything: a tap's own line says the first, and the second is a way beside others"""
 _SIGNS: Final = {State.MET: "ok", State.MISSING: "missing", State.UNKNOWN: "not known"}
 _NOTE: Final = "note"
 _VERDICTS: Final = {True: "usable", False: "not usable", None: "maybe usable"}
@@ -81,11 +83,7 @@ def tap_lines(
     lines = _summary(states, shared, machine, width)
     for state in states:
         lines += ["", f"{state.name}: {state.verdict}", *_wrapped(" " * _INDENT, state.sees, width, _INDENT)]
-        shown = [
-            each
-            for each in state.conditions
-            if everything or (each.state is not State.MET and not any(_alike(each, other) for other in shared))
-        ]
+        shown = [each for each in state.conditions if everything or _worth_saying(each, shared)]
         lines += _condition_lines(shown, width, everything)
     return lines
 
@@ -142,6 +140,12 @@ def _shared(states: Sequence[TapState]) -> list[Condition]:
         and condition.state is State.MISSING
         and all(any(_alike(condition, each) for each in other.conditions) for other in rest)
     ]
+
+
+def _worth_saying(condition: Condition, shared: Sequence[Condition]) -> bool:
+    if condition.state is State.MET or any(_alike(condition, each) for each in shared):
+        return False
+    return condition.needed or condition.name not in _QUIET
 
 
 def _alike(one: Condition, other: Condition) -> bool:

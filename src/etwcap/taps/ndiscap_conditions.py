@@ -11,13 +11,12 @@ from etwcap.taps.ndiscap_state import bound_to, netsh_traces, wanted_adapters
 from etwcap.taps.protocol import Condition, State
 from etwcap.taps.raw import ELEVATE
 from etwcap.windows.adapters import Adapter
+from etwcap.windows.drivers import DISABLED
 from etwcap.windows.netevent import FIRST_BUILD
 from etwcap.windows.version import WindowsVersion
 
 FIRST_WINDOWS: Final = (6, 1)
 """Windows 7 has NdisCap first"""
-DISABLED: Final = 4
-"""Start of a service that is disabled"""
 
 
 def conditions(
@@ -34,15 +33,16 @@ def conditions(
         return [Condition("windows", State.MISSING, why, "capture on Windows")]
     if (version.major, version.minor) < FIRST_WINDOWS:
         return [Condition("windows", State.MISSING, f"{version}: before Windows 7 there is no NdisCap", "--tap raw")]
+    binding = _binding(means, list_adapters)
     found = [
         Condition("windows", State.MET, str(version)),
         _core(native),
         _driver(means),
         _rights(means),
         _switch(version, means),
-        _binding(means, list_adapters),
+        binding,
     ]
-    if _is(remote):
+    if _is(remote) and binding.state is not State.MET:
         why = "this is a session of Remote Desktop: binding may cut it, for minutes"
         found.append(Condition("remote session", State.MISSING, why, "--tap pktmon", needed=False))
     others = netsh_traces(means)
@@ -62,11 +62,15 @@ def _core(native: bool) -> Condition:
 def _driver(means: Means) -> Condition:
     try:
         state = means.services.state(SERVICE)
+        disabled = state is not None and not state.running and means.start_type(SERVICE) == DISABLED
     except EtwcapError as error:
         return Condition("driver", State.UNKNOWN, f"the service {SERVICE} cannot be asked for: {error}")
     if state is None:
         why = f"this Windows has no service {SERVICE}"
         return Condition("driver", State.MISSING, why, "--tap pktmon, on Windows 10 1809 and later")
+    if disabled:
+        mend = f"sc config {SERVICE} start= demand"
+        return Condition("driver", State.MISSING, f"the service {SERVICE} is disabled", mend)
     return Condition("driver", State.MET, f"{SERVICE} is there" + (" and runs" if state.running else ""))
 
 

@@ -64,10 +64,7 @@ class WfpTap:
     """The Windows Filtering Platform by WfpCapture (protocol ``Tap``). The arguments are for tests: another Windows."""
 
     name = "wfp"
-    sees = (
-        "IP packets from the transport header up, the loopback too, and with --ipsec-clear what IPsec protects;"
-        " no link layer, no ARP"
-    )
+    sees = "IP packets from the transport header up, the loopback too; no link layer, no ARP"
 
     def __init__(
         self,

@@ -114,10 +114,7 @@ def driver_conditions(driver: Driver, version: WindowsVersion) -> list[Condition
         why = f"the service manager does not tell: {driver.unread['service']}"
         return [Condition("driver", State.UNKNOWN, why, f"sc query {SERVICE}")]
     if driver.service is None:
-        why = (
-            f"this Windows has no driver {SERVICE}; it came with Message Analyzer, which Microsoft withdrew."
-            " The tap raw sees the loopback too"
-        )
+        why = f"this Windows has no driver {SERVICE}, which came with Message Analyzer; raw sees the loopback too"
         return [Condition("driver", State.MISSING, why, OTHER_TAP)]
     found = [_file(driver)]
     good, why = accepted(driver, version)
@@ -125,7 +122,7 @@ def driver_conditions(driver: Driver, version: WindowsVersion) -> list[Condition
     found.append(Condition("signature", state, why, {True: "", False: OTHER_TAP, None: TRY}[good]))
     if driver.policy is not None and driver.policy.memory_integrity and not driver.service.running:
         why = "it is on, and refuses some old drivers whatever their signature"
-        found.append(Condition("memory integrity", State.UNKNOWN, why, TRY))
+        found.append(Condition("memory integrity", State.UNKNOWN, why, TRY, needed=good is not False))
     return found
 
 
