@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from etwcap.errors import EtwcapError, NotHereError, UsageError
+from etwcap.errors import EtwcapError, NotHereError
 from etwcap.taps.ndiscap_means import SERVICE, Means
 from etwcap.taps.ndiscap_state import bound_to, netsh_traces, wanted_adapters
 from etwcap.taps.protocol import Condition, State
@@ -48,7 +48,11 @@ def conditions(
     others = netsh_traces(means)
     if others:
         why = f"a trace of netsh runs ({', '.join(others)}): there is one at a time"
-        found.append(Condition("other traces", State.MISSING, why, "netsh trace stop", needed=not _complete(means)))
+        found.append(
+            Condition(
+                "other traces", State.MISSING, why, "netsh trace stop", needed=not _complete(means, list_adapters)
+            )
+        )
     return found
 
 
@@ -115,9 +119,9 @@ def _binding(means: Means, list_adapters: Callable[[], list[Adapter]]) -> Condit
     return Condition("binding", State.MISSING, why, needed=False)
 
 
-def _complete(means: Means) -> bool:
+def _complete(means: Means, list_adapters: Callable[[], list[Adapter]]) -> bool:
     try:
-        return bound_to(means, ()).complete
+        return bound_to(means, wanted_adapters(list_adapters(), ())).complete
     except EtwcapError:
         return False
 
@@ -125,5 +129,5 @@ def _complete(means: Means) -> bool:
 def _is(remote: Callable[[], bool]) -> bool:
     try:
         return remote()
-    except (EtwcapError, UsageError):
+    except EtwcapError:
         return False
