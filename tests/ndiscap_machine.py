@@ -133,6 +133,7 @@ class Machine:
             elevated=lambda: self.elevated,
             start_type=lambda _service: self.start_type,
             alive=lambda process: process != DEAD and not self.dead,
+            patience=0.2,
         )
 
     def changes(self, *, consented: bool = True) -> Changes:

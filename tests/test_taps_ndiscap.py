@@ -26,6 +26,8 @@ from etwcap.taps.ndiscap import EVENTS, PROVIDER
 from etwcap.taps.ndiscap_cleanup import CaptureBindings
 from etwcap.taps.ndiscap_stages import NOT_BOUND
 from etwcap.taps.protocol import LiveTapSource, State, TapOptions
+from etwcap.windows.etw import SessionState
+from etwcap.windows.failure import fail
 from etwcap.windows.programs import Ran
 from etwcap.windows.version import WindowsVersion
 from ndiscap_machine import (
@@ -500,6 +502,53 @@ def test_a_binding_that_another_program_uses_now_stays_until_it_has_ended(machin
     undoers = {BINDING: CaptureBindings(machine.means)}
     assert [each.outcome for each in cleanup(machine.store, undoers, lambda _process: False).items] == [ENDED]
     assert machine.state() == before
+
+
+def test_it_is_told_when_who_bound_it_has_ended(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, bound=[ETHERNET_CARD, SECOND_CARD])
+    machine.numbers[REF] = 1
+    source = machine.tap().open(Context(), (), TapOptions(), machine.changes())
+    assert machine.numbers[REF] == 2
+    machine.numbers[REF] -= 1  # the other one ends, and leaves it bound since somebody else uses it
+    source.close()
+    assert any("stays bound" in line and "Disable-NetAdapterBinding" in line for line in machine.told)
+
+
+def test_nothing_is_told_where_who_bound_it_still_uses_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, bound=[ETHERNET_CARD, SECOND_CARD])
+    machine.numbers[REF] = 1
+    before = machine.state()
+    machine.tap().open(Context(), (), TapOptions(), machine.changes()).close()
+    assert (machine.told, machine.state()) == ([], before)
+
+
+def test_a_driver_that_says_invalid_function_is_asked_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, bound=[ETHERNET_CARD, SECOND_CARD])
+    start, calls = machine.means.services.start, []
+
+    def at_first(name: str) -> bool:
+        calls.append(name)
+        return start(name) if len(calls) > 1 else fail("StartServiceW", 1)
+
+    monkeypatch.setattr(machine.means.services, "start", at_first)
+    machine.tap().open(Context(), (), TapOptions(), machine.changes()).close()
+    assert calls == ["NdisCap", "NdisCap"]
+
+
+def test_a_trace_session_that_appears_late_is_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.means.patience = 5
+    asked: list[int] = []
+    sessions = machine.etw.sessions
+
+    def late() -> list[SessionState]:
+        asked.append(1)
+        return sessions() if len(asked) > 3 else []
+
+    monkeypatch.setattr(machine.etw, "sessions", late)
+    assert captured(machine) == FRAMES
+    assert not any(call.startswith("start") for call in machine.etw.calls)
 
 
 def test_the_journal_says_what_was_there_before(machine: Machine) -> None:

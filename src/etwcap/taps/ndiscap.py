@@ -7,6 +7,7 @@ so that is done with the user's consent alone, and not where it is bound already
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
@@ -176,8 +177,13 @@ class NdisCapTap:
 
     def _netevent(self, changes: Changes, stack: ExitStack, wanted: Wanted) -> EtwSession:
         name = by_netevent(self._means, changes, stack, wanted)
-        if any(each.name.casefold() == name.casefold() for each in self._means.etw.sessions()):
-            return EtwSession.attach(self._means.etw, name)
+        end = time.monotonic() + self._means.patience
+        while True:
+            if any(each.name.casefold() == name.casefold() for each in self._means.etw.sessions()):
+                return EtwSession.attach(self._means.etw, name)
+            if time.monotonic() >= end:
+                break
+            time.sleep(0.1)
         return self._own_session(changes, stack)  # its trace session has another name: the driver writes into ours too
 
     def _netsh(self, changes: Changes, stack: ExitStack, wanted: Wanted) -> EtwSession:

@@ -111,7 +111,7 @@ class CaptureBindings:
                 registry.remove_value(PARAMETERS, CAPTURE_MODE)
             else:
                 registry.set_number(PARAMETERS, CAPTURE_MODE, mode)
-        if _number(entry, "started") == 1 and users - counted <= 0:
+        if _number(entry, "started") == 1 and not others:
             with contextlib.suppress(WindowsCallError):  # a driver need not accept it; one that idles does no harm
                 self._means.services.stop(SERVICE)
 

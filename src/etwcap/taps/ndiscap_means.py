@@ -122,3 +122,5 @@ class Means:
     start_type: Callable[[str], int | None] = lambda service: driver_file(service).start
     """how a service is started; 4: not at all"""
     alive: Callable[[ProcessIdentity], bool] = lambda process: Processes().alive(process)
+    patience: float = 2.0
+    """s in which the trace session of a NetEvent session that was started must be there"""

@@ -84,8 +84,18 @@ def _values(found: Sequence[int | None]) -> list[int]:
 
 
 def join(means: Means, changes: Changes, stack: ExitStack) -> None:
-    """Use the driver as it is bound."""
+    """Use the driver as it is bound. Where who bound it ends meanwhile, it stays bound, and that is told."""
+    users = means.registry.number(PARAMETERS, REF_COUNT) or 0
     _with_driver(means, changes, stack, BOUND, [])
+
+    def tell() -> None:
+        if users and means.registry.number(PARAMETERS, REF_COUNT) == 1:
+            changes.tell(
+                "NdisCap stays bound: the program that bound it has ended meanwhile; to unbind it:"
+                f" Disable-NetAdapterBinding -Name * -AllBindings -ComponentID {COMPONENT}"
+            )
+
+    stack.callback(tell)
 
 
 def by_netevent(means: Means, changes: Changes, stack: ExitStack, wanted: Wanted) -> str:
