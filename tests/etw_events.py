@@ -107,6 +107,7 @@ class FakeEtw(Etw):
         self.denied = denied
         self.code = 0
         """what StartTraceW gives in any case"""
+        self.stop_fails = False
         self.calls: list[str] = []
         self.hang = threading.Event()
         self.hang.set()
@@ -156,6 +157,8 @@ class FakeEtw(Etw):
             self.on_flush(found)
             self.hand_out(found)
         elif code == STOP:
+            if self.stop_fails:
+                fail("ControlTraceW", 5)
             self.calls.append(f"stop {found.name}")
             self.hand_out(found)
             with self._changed:

@@ -190,6 +190,21 @@ def test_an_event_that_comes_too_late_is_passed_on_at_once_with_its_own_time() -
         assert bed.until(flow, lambda: bed.source._complete == START + 20_000) == [(150, False)]
 
 
+def test_after_events_that_came_too_late_more_is_waited_for() -> None:
+    with Bed() as bed:
+        flow = bed.source.chunks()
+        bed.ticks = 2_000_000  # 0.2 s
+        bed.until(flow, lambda: bed.source._complete == START + 200_000_000)
+        bed.write(1_000_000)
+        assert bed.until(flow, lambda: "late" in bed.context.receipt.notes) == [(1_000_000, True)]
+        assert bed.source._lag == pytest.approx(0.2)
+        bed.write(-(10**9))  # kept since long ago
+        bed.until(flow, lambda: bed.context.receipt.notes["late"].count == 2)
+        assert bed.source._lag == pytest.approx(0.2)
+        bed.ticks = 4_000_000
+        assert bed.until(flow, lambda: bed.source._complete == START + 400_000_000) == []
+
+
 def test_a_quiet_session_says_how_far_the_time_has_gone() -> None:
     with Bed() as bed:
         flow = bed.source.chunks()
@@ -593,6 +608,19 @@ def test_sessions_that_a_crash_left_are_ended_and_told_and_no_others() -> None:
     assert list(etw.known) == ["etwcap-2-2", "NT Kernel Logger", "etwcap-x", session.name]
     assert len(told) == 1
     assert "etwcap-1-1-pktmon" in told[0]
+
+
+def test_a_session_that_cannot_be_stopped_stays_in_the_journal_until_it_can() -> None:
+    etw, journal = FakeEtw(), Journal(Memory(), ME)
+    session = EtwSession.start(etw, "pktmon", changes(journal), alive=lambda _process: True)
+    etw.stop_fails = True
+    with pytest.raises(RightsError):
+        session.stop()
+    assert [each.name for each in journal.entries] == [session.name]
+    etw.stop_fails = False
+    session.stop()
+    assert journal.entries == ()
+    assert etw.known == {}
 
 
 def test_a_session_that_is_not_there_cannot_be_read() -> None:

@@ -142,7 +142,11 @@ class EtwSession:
         self._providers.clear()
         with contextlib.suppress(WindowsCallError):
             self._last = self._etw.control(self.name, QUERY)
-        stopped = self._etw.control(self.name, STOP, NOT_RUNNING, MORE_DATA)
+        try:
+            stopped = self._etw.control(self.name, STOP, NOT_RUNNING, MORE_DATA)
+        except EtwcapError:
+            self._handle = handle
+            raise
         if stopped.buffers_written or self._last is None:
             self._last = stopped
         assert self._forget is not None

@@ -31,6 +31,8 @@ LATENCY: Final = 50
 """ms that records wait at most until they are taken from the ring"""
 FILL: Final = 1 << 20
 """bytes in the ring at which the reader is woken before its time"""
+MOST_LAG: Final = 1.0
+"""s that promises are waited with at most"""
 _DRAINS: Final = 8
 _LOST: Final = (32, 33, 34)
 _QUIET: Final = 0.3
@@ -103,8 +105,10 @@ class EtwRecordSource:
         self._room = self._order.room()
         self._read = 0
         self._more = self._ended = False
-        self._promises: deque[tuple[int, int]] = deque()
-        """(ticks, rows that must have been read before they hold)"""
+        self._promises: deque[tuple[int, int, float]] = deque()
+        """(ticks, rows that must have been read before they hold, s of the monotonic clock when they were made)"""
+        self._lag = 0.0
+        """s that promises are waited with, since events came later than they allowed"""
         self._complete = NOTHING
         self._first: list[bytes] = []
         self._watched = b""
@@ -263,12 +267,13 @@ class EtwRecordSource:
     def _tend(self) -> None:
         promise = self._feed.tend()
         if promise is not None:
-            self._promises.append((promise, self._feed.ring.counts().taken))
+            self._promises.append((promise, self._feed.ring.counts().taken, time.monotonic()))
 
     def _due_promise(self) -> int | None:
         """The last promise before which everything has been read."""
         promise: int | None = None
-        while self._promises and self._promises[0][1] <= self._read:
+        before = time.monotonic() - self._lag
+        while self._promises and self._promises[0][1] <= self._read and self._promises[0][2] <= before:
             promise = self._promises.popleft()[0]
         return promise
 
@@ -355,8 +360,17 @@ class EtwRecordSource:
         if late:
             rows["flags"] = np.where(ordered.late, np.uint32(Mark.LATE), np.uint32(0))
             self._context.receipt.note("late", "events came after later ones had been passed on; they are marked", late)
+            self._wait_longer(self._complete - int(rows["time"][0]))
         self._bytes += int(ordered.length.sum(dtype=np.int64))
         return Chunk(ordered.buffer, rows, EventTable(0), self._complete)
+
+    def _wait_longer(self, lateness: int) -> None:
+        """Events came ``lateness`` ns later than had been promised: from now on, that much is waited for.
+
+        What is older than any delay, as the events that a session kept for its first reader, changes nothing.
+        """
+        if lateness <= MOST_LAG * 1e9:
+            self._lag = min(MOST_LAG, max(self._lag, 2e-9 * lateness))
 
     def _account(self) -> None:
         """Bring the description's losses up to date."""
