@@ -28,6 +28,7 @@ from etwcap.windows.clock import Counter
 from etwcap.windows.etw import Etw, SessionState
 from etwcap.windows.failure import fail
 from etwcap.windows.filter_binding import FilterBinding
+from etwcap.windows.layouts_etw import EVENT_TRACE_LOGFILEW
 from etwcap.windows.netcfg import BindingPath, NetCfg
 from etwcap.windows.netevent import NetEvent
 from etwcap.windows.netsh_trace import NetshTrace
@@ -279,6 +280,10 @@ class MachineEtw(FakeEtw):
     def start(self, name: str, **sizes: object) -> tuple[int, SessionState]:
         self._machine.step("StartTraceW")
         return super().start(name, **sizes)
+
+    def open(self, logfile: EVENT_TRACE_LOGFILEW) -> int:
+        self._machine.step("OpenTraceW")
+        return super().open(logfile)
 
     def enable(self, session: int, provider: object, **what: object) -> None:
         self._machine.step("EnableTraceEx2")

@@ -378,6 +378,7 @@ STEPS = [
     "netsh start",
     "StartTraceW",
     "EnableTraceEx2",
+    "OpenTraceW",
     "StartServiceW",
     "RefCount = 1",
     "CaptureMode = 0",

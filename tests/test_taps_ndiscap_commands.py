@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -141,6 +142,30 @@ def test_a_netevent_session_is_told_what_the_filter_implies(
 ) -> None:
     wanted = Wanted((), 19045, what_to_tell(expression, [ETHERNET_CARD]))
     assert (wanted.ether_types, wanted.protocols, wanted.addresses) == (types, protocols, addresses)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "ip",
+        "arp or ip6",
+        "ip proto 17 or ip proto 6",
+        "ip host 192.0.2.1 and udp",
+        "ip6 host 2001:db8::7 and tcp port 80",
+        "host 192.0.2.1",
+        "vlan 7 and ip",
+        "not arp",
+        "ether proto 0x88cc",
+        "ip src 192.0.2.1 and ip dst 192.0.2.2",
+        "greater 100",
+    ],
+)
+def test_a_netevent_session_is_told_the_same_as_netsh(expression: str) -> None:
+    wanted = Wanted((), 19045, what_to_tell(expression, [ETHERNET_CARD]))
+    words = dict(word.split("=") for word in " ".join(wanted.told.pushed).split())
+    types = [int(each, 16) for each in re.findall(r"0x\w+", words.pop("Ethernet.Type", ""))]
+    protocols = [int(each) for each in re.findall(r"\d+", words.pop("Protocol", ""))]
+    assert (wanted.ether_types, wanted.protocols, wanted.addresses) == (types, protocols, list(words.values()))
 
 
 # ---- what comes from outside ----
