@@ -193,6 +193,8 @@ class EtwRecordSource:
             yield self._chunk(self._order.following())
             while (rows := self._order.following()) is not None:
                 yield self._chunk(rows)
+                if self._order.held < MOST_HELD:  # so that the ring does not fill while these go their way
+                    self._take(0)
         self._tell_end()
         yield Chunk(np.zeros(LEAD, np.uint8), PacketTable(0), EventTable(0), END_OF_TIME)
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.errors import EtwcapError
+from etwcap.native.ranges import pack_ranges
 
 HEADER: Final = struct.Struct("<IB3s")
 LONGEST: Final = 8 << 20
@@ -124,8 +125,7 @@ def _batch_frame(batch: Batch, start: int, stop: int, complete_to: int) -> bytes
         if end - first == int(length.sum()) and bool((at[1:] == at[:-1] + length[:-1]).all()):
             parts.append(batch.data[first:end].tobytes())
         else:
-            spots = zip(at.tolist(), length.tolist(), strict=True)
-            parts.append(b"".join(batch.data[place : place + size].tobytes() for place, size in spots))
+            parts.append(pack_ranges(batch.data, at, batch.length[start:stop])[0].tobytes())
     return frame(FrameKind.BATCH, b"".join(parts))
 
 
