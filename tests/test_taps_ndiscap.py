@@ -6,7 +6,6 @@ import contextlib
 import json
 import struct
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def frame_event(frame: bytes, ticks: int, *, index: int = 7) -> bytes:
 EVENTS_OF_FRAMES = [frame_event(frame, 1000 + i) for i, frame in enumerate(FRAMES)]
 
 
-def packets_of(source: LiveTapSource, *, wanted: int, after: Callable[[], None] = lambda: None) -> list[bytes]:
+def packets_of(source: LiveTapSource, *, wanted: int) -> list[bytes]:
     """The frames that come until there are that many, and the source is stopped; it is closed."""
     found: list[bytes] = []
     stop = threading.Timer(60, source.stop)
@@ -78,7 +77,6 @@ def packets_of(source: LiveTapSource, *, wanted: int, after: Callable[[], None] 
             source.stop()
     stop.cancel()
     source.close()
-    after()
     return found
 
 

@@ -259,10 +259,11 @@ def test_frames_of_other_adapters_are_left_out_and_nothing_else() -> None:
         frame(7, 1003),
         event_record(PROVIDER, 1001, b"ab", time=1),
         event_record(bytes(16), 1001, build_packet_event(b"x", miniport=9), time=1),
+        b"too short for a record",
     ]
     chunk = chunk_of(*records)
     passed = AdapterRecords([7]).process(chunk)
-    assert passed.packets["offset"].tolist() == [chunk.packets["offset"][i] for i in (0, 2, 4, 5, 6)]
+    assert passed.packets["offset"].tolist() == [chunk.packets["offset"][i] for i in (0, 2, 4, 5, 6, 7)]
     assert passed.complete_to == 17
     assert set(passed.packets["flags"].tolist()) == {int(Mark.LATE)}
 

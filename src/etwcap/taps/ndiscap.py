@@ -113,7 +113,7 @@ class NdisCapTap:
             source = EtwRecordSource(feed, self._clock(), context, description, tap=self.name, options=options)
             source.at_close(undo.pop_all().close)
         before: list[Stage] = []
-        if not wanted.told.pushed:
+        if bound.complete or not wanted.told.pushed:  # else the driver may have nothing to say
             before.append(SilenceWatch(context, changes.tell))
         if interfaces:
             before.append(AdapterRecords([index for each in chosen for index in (each.index, each.index6) if index]))

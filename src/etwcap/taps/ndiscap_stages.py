@@ -38,12 +38,12 @@ _OF_ADAPTERS: Final = (EventId.PACKET_FRAGMENT, EventId.PACKET_METADATA, EventId
 def frames(chunk: Chunk) -> NDArray[np.intp]:
     """The rows of a chunk of records that are frames, or belong to one, of an adapter that their payload names."""
     rows = chunk.packets
-    if not len(rows):
-        return np.empty(0, np.intp)
-    heads = gather_rows(chunk.buffer, rows["offset"].astype(np.int64), _HEAD)
-    found = np.isin(heads["id"], _OF_ADAPTERS) & (heads["provider"] == np.void(GUID))
-    found &= (heads["flags"] & _EXTENDED == 0) & (rows["captured"] >= _HEAD.itemsize + _INDEX.itemsize)
-    return np.flatnonzero(found)
+    whole = np.flatnonzero(rows["captured"] >= _HEAD.itemsize + _INDEX.itemsize)
+    heads = gather_rows(chunk.buffer, rows["offset"][whole].astype(np.int64), _HEAD)
+    found = (
+        np.isin(heads["id"], _OF_ADAPTERS) & (heads["provider"] == np.void(GUID)) & (heads["flags"] & _EXTENDED == 0)
+    )
+    return whole[found]
 
 
 class AdapterRecords:
