@@ -17,6 +17,7 @@ import numpy as np
 from etwcap.errors import EtwcapError, NotHereError, RightsError
 from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, Mark, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
+from etwcap.packets.linktypes import ETW
 from etwcap.taps import wire
 from etwcap.taps.collector import PROTOCOL
 from etwcap.taps.protocol import TapLosses
@@ -147,7 +148,9 @@ class RemoteSource:
         rows["captured"] = rows["original"] = batch.length
         rows["interface"] = np.array(self._interfaces or [0], np.int32)[batch.interface]
         self._bytes += len(batch.data)
-        self._context.receipt.packets_read += len(batch.time)
+        events = np.array([self._context.interfaces[each].link_type == ETW for each in self._interfaces] or [False])
+        # those of trace sessions are counted when they become packets
+        self._context.receipt.packets_read += int(np.count_nonzero(~events[batch.interface]))
         return Chunk(np.concatenate([np.zeros(LEAD, np.uint8), batch.data]), rows, EventTable(0), self._complete)
 
     def _take_losses(self, facts: dict[str, Any]) -> None:
