@@ -178,8 +178,8 @@ def pcapng_number(order: str, number: int) -> bytes:
 
 
 NUMBERS = (
-    "anonymize", "blocks", "etw_receiver", "filter", "ipv6_rebuild", "merge", "order", "raw_record", "ring",
-    "sightings",
+    "anonymize", "blocks", "etw_receiver", "filter", "ipv6_rebuild", "merge", "order", "pktmon_stream",
+    "raw_record", "ring", "sightings",
 )  # fmt: skip
 
 

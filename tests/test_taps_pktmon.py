@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def commands(windows: PktMonWindows) -> list[str]:
     """The command lines of pktmon.exe, with its log's folder and the names of filters in short."""
     found = [each for each in windows.steps if each.split()[0] in ("start", "stop", "filter")]
     short = str(windows.logs / NAME)
-    return [each.replace(short, "LOGS").replace(f"etwcap-{ME.pid}-{ME.created}", "ETWCAP") for each in found]
+    found = [each.replace(short + os.sep, "LOGS/") for each in found]
+    return [each.replace(f"etwcap-{ME.pid}-{ME.created}", "ETWCAP") for each in found]
 
 
 TODAY = "start --capture --comp {} --type all --pkt-size 0 --log-mode memory --file-size 1 --file-name LOGS/PktMon.etl"
