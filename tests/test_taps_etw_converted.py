@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,17 +25,19 @@ from etwcap.providers.pktmon_layout import GUID as PKTMON
 from etwcap.sources.etl import EtlSource
 from etwcap.synth.options import SynthOptions
 from etwcap.synth.run import synthesize
+from etwcap.taps.collector import collect
 from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
 from etwcap.taps.etw_stage import Network, etw_stages
-from etwcap.taps.protocol import TapOptions
+from etwcap.taps.protocol import LiveTapSource, TapOptions
+from etwcap.taps.remote import RemoteSource
 from etwcap.taps.several import LiveStaged
 from frames import traffic
 from pcapng_build import pcap
 
 LAST_OF_RUNDOWN = 110
-TOLD_FIRST = "what PktMon tells at the end of a file, a live session asks for at its start"
+"""PktMon's events up to here stand at a file's end; a live session asks for them at its start"""
 
 
 class FileClock:
@@ -99,6 +102,45 @@ def trace(path: Path, **options: Any) -> Path:
     return path
 
 
+class End:
+    """One end of a pair of sockets, as a side of the pipe between collector and front end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def read(self, most: int) -> bytes:
+        return self._end.recv(most)
+
+    def write(self, data: bytes) -> bool:
+        self._end.sendall(data)
+        return True
+
+    def close(self) -> None:
+        self._end.close()
+
+
+def play(etw: FakeEtw, events: list[Event], now: list[int], done: Callable[[], None]) -> threading.Thread:
+    """A thread that has the processors write the events, each at its time."""
+
+    def run() -> None:
+        session = etw.known["theirs"]
+        for each in events:
+            if not each.first:
+                now[0] = each.stamp
+                etw.write(session, each.record, processor=each.processor)
+        done()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def told_first(events: list[Event]) -> list[bytes]:
+    """The rundown, without stamps."""
+    return [each.record[:16] + bytes(8) + each.record[24:] for each in events if each.first]
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["here", "through a pipe"])
 @pytest.mark.parametrize(
     ("options", "appearances"),
     [
@@ -112,7 +154,7 @@ def trace(path: Path, **options: Any) -> Path:
     ids=["pktmon 22621", "pktmon all", "pktmon 19045", "ndiscap", "ndiscap in fragments", "wfp"],
 )
 def test_a_trace_played_live_gives_the_packets_of_its_file(
-    tmp_path: Path, options: dict[str, Any], appearances: str
+    tmp_path: Path, options: dict[str, Any], appearances: str, piped: bool
 ) -> None:
     need_native_core()
     path = trace(tmp_path / "trace.etl", **options)
@@ -124,36 +166,36 @@ def test_a_trace_played_live_gives_the_packets_of_its_file(
     network = Network(source.facts.cards, source.facts.addresses)
     clock, events = source.header.clock, events_of(source)
 
-    live_context, etw = Context(), FakeEtw()
+    etw, live_context = FakeEtw(), Context()
     etw.start("theirs")
-    stamp = [events[0].stamp]
-    feed = SessionFeed(
-        EtwSession.attach(etw, "theirs"), etw, ring=1 << 22, counter=lambda: min(stamp[0], 2**62), flush_every=0.0
-    )
+    now = [events[0].stamp]
+    feed = SessionFeed(EtwSession.attach(etw, "theirs"), etw, ring=1 << 22, counter=lambda: now[0], flush_every=0.0)
+    taken = TapOptions(records=piped)
+    tap_context = Context() if piped else live_context
     records = EtwRecordSource(
-        feed, FileClock(clock), live_context, source.describe(), tap=options["tap"], options=TapOptions(), latency=1
+        feed, FileClock(clock), tap_context, source.describe(), tap=options["tap"], options=taken, latency=1
     )
-    made = etw_stages(
-        live_context, records.describe(), TapOptions(), tap=options["tap"], appearances=appearances,
-        cards=lambda: network,
-    )  # fmt: skip
-    records.put_first([each.record[:16] + bytes(8) + each.record[24:] for each in events if each.first])
-
-    def play() -> None:
-        session = etw.known["theirs"]
-        for each in events:
-            if not each.first:
-                stamp[0] = each.stamp
-                etw.write(session, each.record, processor=each.processor)
-        records.stop()
-
-    thread = threading.Thread(target=play)
-    thread.start()
-    live = LiveStaged(records, made)
-    played = list(packets_of(live.chunks(), live_context))
-    thread.join()
-    live.close()
+    records.put_first(told_first(events))
+    read: LiveTapSource = records
+    ends = socket.socketpair()
+    with ends[0], ends[1]:
+        threads = [play(etw, events, now, records.stop)]
+        if piped:
+            threads.append(threading.Thread(target=collect, args=(records, tap_context, End(ends[0]))))
+            threads[-1].start()
+            read = RemoteSource(End(ends[1]), live_context)
+        made = etw_stages(
+            live_context, read.describe(), TapOptions(), tap=options["tap"], appearances=appearances,
+            cards=lambda: network,
+        )  # fmt: skip
+        live = LiveStaged(read, made)
+        played = list(packets_of(live.chunks(), live_context))
+        assert live.losses().ring == 0
+        live.close()
+        for each in threads:
+            each.join()
     source.close()
+    records.close()
     assert len(played) >= 290
     assert played == converted
-    assert live.losses().ring == 0
+    assert live_context.receipt.packets_read == context.receipt.packets_read
