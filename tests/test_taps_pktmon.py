@@ -11,6 +11,8 @@ import pytest
 
 from conftest import need_native_core
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
+from etwcap.providers.pktmon_build import build_component
+from etwcap.providers.pktmon_layout import ComponentType
 from etwcap.taps.cleanup import CleanupReport, TraceSessions, Undoer, cleanup
 from etwcap.taps.driver_cleanup import Drivers
 from etwcap.taps.journal import DRIVER, SESSION
@@ -192,6 +194,17 @@ def test_single_components_cannot_be_chosen_where_they_are_not_told(windows: Pkt
         with pytest.raises(NotHereError, match="did not tell its components"):
             opened(windows, *([] if words else ["Ethernet"]), **words)
         assert windows.clean() == []
+
+
+@pytest.mark.parametrize(("kind", "notes"), [(ComponentType.MINIPORT, 1), (ComponentType.FILTER, 0)])
+def test_an_adapter_that_comes_later_is_told(windows: PktMonWindows, kind: ComponentType, notes: int) -> None:
+    source = opened(windows)
+    windows.write(270, build_component(77, kind, "vpn.sys", "Made-up VPN"))
+    windows.write(270, b"\x4d")
+    captured(windows, source)
+    assert [key for key in windows.context.receipt.notes if key == "pktmon-new-adapters"] == [
+        "pktmon-new-adapters"
+    ] * notes
 
 
 def test_a_driver_that_ran_before_runs_afterwards(windows: PktMonWindows) -> None:

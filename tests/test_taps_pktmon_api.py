@@ -13,7 +13,8 @@ from conftest import need_native_core
 from etwcap.errors import NotHereError, UsageError, WindowsCallError
 from etwcap.packets import Chunk, Context, Description, Mark
 from etwcap.packets.chunk import END_OF_TIME
-from etwcap.taps.pktmon_stream import LIMITS, RESOLUTION, SETTLE, FileTimeClock, StreamFeed, adapters_of
+from etwcap.taps.pktmon_stages import LIMITS
+from etwcap.taps.pktmon_stream import RESOLUTION, SETTLE, FileTimeClock, StreamFeed, adapters_of
 from etwcap.taps.protocol import LiveTapSource, TapOptions
 from etwcap.windows.layouts_pktmon import STREAM_DATA_DESCRIPTOR, STREAM_EVENT_FATAL_ERROR, STREAM_METADATA
 from etwcap.windows.pktmon_api import DataSource

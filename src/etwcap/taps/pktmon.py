@@ -26,9 +26,9 @@ from etwcap.taps.pktmon_choice import NICS, appearances, check_choice, choose
 from etwcap.taps.pktmon_conditions import conditions
 from etwcap.taps.pktmon_driver import PktMonMeans
 from etwcap.taps.pktmon_filters import constraints_of, one_family
+from etwcap.taps.pktmon_stages import ApiInterfaces, NewAdapters
 from etwcap.taps.pktmon_stream import (
     RESOLUTION,
-    ApiInterfaces,
     FileTimeClock,
     StreamFeed,
     choose_sources,
@@ -122,7 +122,9 @@ class PktMonTap:
         """Records to packets, each once or, with components that were asked for, at each of them."""
         kept = appearances(options.components)
         made = etw_stages(context, description, options, tap=self.name, appearances=kept, cards=self._network)
-        return [*made, ApiInterfaces(context)] if description.resolution >= COARSE else made
+        api = description.resolution >= COARSE
+        # the events of components that come are seen before packets are chosen and held
+        return [made[0], ApiInterfaces(context) if api else NewAdapters(context), *made[1:]]
 
     def _check(self, version: WindowsVersion) -> None:
         """Raise NotHereError or RightsError where nothing can come of it."""

@@ -13,7 +13,8 @@ from typing import Final
 
 from etwcap.errors import NotHereError, UsageError
 from etwcap.providers.pktmon_components import Component, ComponentTree
-from etwcap.providers.pktmon_layout import NDIS_MEDIUM_NATIVE_802_11, ComponentType, Property
+from etwcap.providers.pktmon_layout import NDIS_MEDIUM_NATIVE_802_11, Property
+from etwcap.taps.pktmon_stages import ADAPTERS
 from etwcap.taps.raw_sockets import choose_adapters
 from etwcap.windows.adapters import Adapter
 from etwcap.windows.pktmon_exe import Components
@@ -21,7 +22,6 @@ from etwcap.windows.pktmon_exe import Components
 ALL: Final = "all"
 NICS: Final = "nics"
 LOOPBACK: Final = "loopback"
-ADAPTERS: Final = (ComponentType.MINIPORT, ComponentType.NETCX, ComponentType.NETVSC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from etwcap.errors import UsageError
 from etwcap.filters.split import Constraints
 from etwcap.native.pktmon_stream import StreamCounts, StreamReceiver
 from etwcap.native.ring import Ring
-from etwcap.packets import Chunk, Context, linktypes
 from etwcap.providers import pktmon_build as build
 from etwcap.providers.pktmon_layout import ComponentType, EventId, Property
 from etwcap.taps.etw_stage import event_record
@@ -40,7 +39,6 @@ RESOLUTION: Final = 15_625_000
 """ns: how far apart stamps may lie, the longest tick of Windows"""
 SETTLE: Final = 10_000_000
 """100 ns: packets come in the order of their processors' buffers; so long after its time each is expected at most"""
-LIMITS: Final = f"PktMon's API: at most {pktmon_api.MOST_BYTES:,} bytes of each packet, stamped by the system's tick"
 _KEYWORD: Final = 0x2
 _IP_LAYER: Final = "L3/L4"
 """how the descriptions of TCP/IP's interfaces end, which report drops and nothing else"""
@@ -263,28 +261,6 @@ def _properties(source: DataSource, kind: ComponentType, index: dict[int, int]) 
             events.append((EventId.PROPERTY_U32, build.build_property(identity, place, index[of])))
             break
     return events
-
-
-class ApiInterfaces:
-    """Stage: says of the interfaces how much of each packet there is, and how coarse its time (protocol ``Stage``)."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def process(self, chunk: Chunk) -> Chunk:
-        """The chunk as it is."""
-        self._describe()
-        return chunk
-
-    def finish(self) -> None:
-        """Nothing was held."""
-        self._describe()
-
-    def _describe(self) -> None:
-        for each in self._context.interfaces:
-            if each.tap == "pktmon" and each.link_type != linktypes.ETW and not each.description.endswith(LIMITS):
-                each.description = f"{each.description}; {LIMITS}" if each.description else LIMITS
-                each.snap_length = pktmon_api.MOST_BYTES
 
 
 def _listed(sources: Sequence[DataSource]) -> str:
