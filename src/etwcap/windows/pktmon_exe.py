@@ -2,7 +2,8 @@
 
 What it says is translated, so nothing of it is read: exit codes count, and what the driver's state says afterwards.
 Sources: Microsoft's "Pktmon command formatting" for today's words, its edition of December 2020 for those of Windows
-10 2004. Those of 1809 to 1909 stand in no page of Microsoft's any more; they are those that the press showed.
+10 2004. Those of 1809 to 1909 stand in no page of Microsoft's any more; they are those that the press showed. Monthly
+updates brought newer words to older builds, so more than one kind is tried.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Syntax = Literal["1809", "2004", "today"]
 def syntaxes(build: int) -> tuple[Syntax, ...]:
     """The words that a build may know, the likeliest first."""
     if build < WINDOWS_10_2004:
-        return ("1809",)
+        return ("1809", "today")
     return ("2004", "today") if build < WINDOWS_10_21H2 else ("today", "2004")
 
 
