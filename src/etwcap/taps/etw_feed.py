@@ -179,7 +179,7 @@ class SessionFeed:
             self._stopping = True
         with ExitStack() as after:
             after.callback(self._receiver.end)
-            after.callback(self._end_reading)
+            after.callback(self._end_reading, self._join / 2 if self._session.own else self._join)
             try:
                 self._session.flush()
                 if not self._session.own:
@@ -226,9 +226,9 @@ class SessionFeed:
         while (self._receiver.counts().buffers - target) % _WORD >= _WORD // 2 and self._now() < end:
             time.sleep(0.01)
 
-    def _end_reading(self) -> None:
+    def _end_reading(self, seconds: float) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
             with suppress(WindowsCallError):  # a handle that ended with ProcessTrace
                 self._etw.close(handle)
-        self._thread.join(self._join)
+        self._thread.join(seconds)

@@ -24,7 +24,7 @@ NOTHING: Final = -(2**63)
 EVERYTHING: Final = 2**63 - 1
 
 
-class Row(NamedTuple):
+class Rows(NamedTuple):
     """Columns of rows that wait or go out."""
 
     ticks: NDArray[np.int64]
@@ -33,9 +33,9 @@ class Row(NamedTuple):
     length: NDArray[np.uint32]
     block: NDArray[np.int64]
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Row:
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """Some of the rows."""
-        return Row(self.ticks[rows], self.offset[rows], self.length[rows], self.block[rows])
+        return Rows(self.ticks[rows], self.offset[rows], self.length[rows], self.block[rows])
 
 
 class Ordered(NamedTuple):
@@ -50,7 +50,7 @@ class Ordered(NamedTuple):
     """earlier than had been promised"""
 
 
-_NONE: Final = Row(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.int64))
+_NONE: Final = Rows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
 class TickOrder:
@@ -65,7 +65,7 @@ class TickOrder:
         self._blocks: dict[int, tuple[NDArray[np.uint8], int]] = {}
         """by number: the bytes, and how many of their rows are still here"""
         self._next_block = 0
-        self._new: list[Row] = []
+        self._new: list[Rows] = []
         self._rest = _NONE
         self._due = _NONE
         self._late_due = 0
@@ -99,7 +99,7 @@ class TickOrder:
         self._blocks[number] = (buffer, len(ticks))
         self.held += buffer.nbytes
         self._late = self._late or int(ticks.min()) < self.promised
-        self._new.append(Row(ticks, offset, length, np.full(len(ticks), number, np.int64)))
+        self._new.append(Rows(ticks, offset, length, np.full(len(ticks), number, np.int64)))
 
     def settle(self, promise: int | None) -> None:
         """Find out what is due: nothing earlier than ``promise`` (ticks) comes any more; None: no more is known than
@@ -111,7 +111,7 @@ class TickOrder:
         if self.promised == before and not self._late and self.held <= self._most:
             return
         parts = [self._rest, *self._new]
-        rows = Row(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        rows = Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         self._new.clear()
         self._late = False
         if self.held > self._most and len(rows.ticks) and self.promised != EVERYTHING:
@@ -141,16 +141,7 @@ class TickOrder:
         """The stamp of the next row that is due; without any, what was promised."""
         return int(self._due.ticks[self._given]) if self._given < len(self._due.ticks) else self.promised
 
-    def waiting(self) -> list[tuple[NDArray[np.uint8], Row]]:
-        """All rows that were added and have not gone out, by buffer."""
-        parts = [self._due.take(slice(self._given, None)), self._rest, *self._new]
-        return [
-            (self._blocks[int(number)][0], part.take(part.block == number))
-            for part in parts
-            for number in np.unique(part.block)
-        ]
-
-    def _gathered(self, rows: Row) -> NDArray[np.int64]:
+    def _gathered(self, rows: Rows) -> NDArray[np.int64]:
         """Copy the rows' bytes next to each other; where each begins. Blocks that are used up are let go."""
         offset = np.empty(len(rows.ticks), np.int64)
         used = LEAD
@@ -169,7 +160,7 @@ class TickOrder:
                 self._blocks[number] = (buffer, left - len(mine))
         return offset
 
-    def _let_go(self, rows: Row) -> None:
+    def _let_go(self, rows: Rows) -> None:
         """Have the oldest half go on, though earlier ones may come."""
         middle = int(np.partition(rows.ticks, len(rows.ticks) // 2)[len(rows.ticks) // 2])
         if middle + 1 > self.promised:
