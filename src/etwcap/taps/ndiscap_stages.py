@@ -40,10 +40,10 @@ def frames(chunk: Chunk) -> NDArray[np.intp]:
     rows = chunk.packets
     whole = np.flatnonzero(rows["captured"] >= _HEAD.itemsize + _INDEX.itemsize)
     heads = gather_rows(chunk.buffer, rows["offset"][whole].astype(np.int64), _HEAD)
-    found = (
-        np.isin(heads["id"], _OF_ADAPTERS) & (heads["provider"] == np.void(GUID)) & (heads["flags"] & _EXTENDED == 0)
-    )
-    return whole[found]
+    found = np.isin(heads["id"], _OF_ADAPTERS) & (heads["provider"] == np.void(GUID))
+    found &= heads["flags"] & _EXTENDED == 0
+    picked: NDArray[np.intp] = whole[found]
+    return picked
 
 
 class AdapterRecords:
