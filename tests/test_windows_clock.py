@@ -136,3 +136,11 @@ def test_the_clock_is_sampled_once_a_second() -> None:
         assert clock.to_ns(np.array([now[0]], np.int64)).tolist() == [START + tenth * SECOND // 10]
     assert read == [0, FREQUENCY, 2 * FREQUENCY, 3 * FREQUENCY]
     assert clock.to_ns(np.empty(0, np.int64)).tolist() == []
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8), st.integers(0, 2**62))
+def test_ticks_of_another_counter_get_some_time_and_keep_their_order(ticks: list[int], now: int) -> None:
+    mapping = clock_map(now)
+    mapping.add(Sample(now + FREQUENCY, START + SECOND))
+    times = mapping.to_ns(np.array(sorted([*ticks, -(2**63), 2**63 - 1]), np.int64))
+    assert (times[1:] >= times[:-1]).all()

@@ -26,6 +26,8 @@ STEP = 100_000_000
 """ns: an error larger than this is a clock that was set, not one that drifts."""
 SLEW = 500e-6
 """How much faster or slower than the counter the mapping runs to make up for an error: the rate of NTP."""
+_FAR = 1 << 62
+"""ticks, and ns from a sample, beyond which nothing is told apart"""
 _KNOTS = 4096
 """Samples that are kept: more than an hour of them."""
 
@@ -107,10 +109,14 @@ class ClockMap:
         )
 
     def to_ns(self, ticks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """ns since 1970 UTC of each tick, in any order; before the first and after the last sample by extrapolation."""
+        """ns since 1970 UTC of each tick, in any order; before the first and after the last sample by extrapolation.
+
+        A tick that cannot be of this counter (146 years away) gets the nearest time that such a tick can have.
+        """
         knots = self._knots
         piece = np.maximum(np.searchsorted(knots.ticks, ticks, side="right") - 1, 0)
-        since = (ticks - knots.ticks[piece]).astype(np.float64) * knots.rate[piece]
+        near = np.clip(ticks, -_FAR, _FAR) - knots.ticks[piece]
+        since = np.clip(near.astype(np.float64) * knots.rate[piece], -_FAR, _FAR)
         times: NDArray[np.int64] = knots.utc[piece] + since.astype(np.int64)
         # a piece ends where the next begins: rounding must not lead beyond
         following = np.minimum(piece + 1, len(knots.utc) - 1)
