@@ -238,7 +238,8 @@ def test_a_capture_that_runs_is_joined_where_there_is_no_api(windows: PktMonWind
     assert [frame for _, frame, _ in captured(windows, source)] == [FRAMES[0]]
     assert windows.capture == ("somebody", "all")
     assert commands(windows) == []
-    assert "is left alone" in windows.told[-1]
+    assert "it is left alone" in windows.told[-2]
+    assert "when it ends, nothing more comes" in windows.told[-1]
     windows.capture = None
     assert windows.clean() == []
 
@@ -260,7 +261,8 @@ def test_where_the_state_cannot_be_known_a_refusal_means_somebody_elses_capture(
     captured(windows, opened(windows))
     assert windows.capture == ("somebody", "all")
     assert [each for each in commands(windows) if not each.startswith("start")] == []
-    assert "is left alone" in windows.told[-1]
+    assert "it is left alone" in windows.told[-2]
+    assert "when it ends, nothing more comes" in windows.told[-1]
     assert windows.loaded
 
 

@@ -116,6 +116,7 @@ class PktMonTap:
                 return self._open_api(context, interfaces, options, changes, version)
             if not isinstance(error, BusyError):
                 raise
+            changes.tell(f"{error}; it is left alone")
         return self._join(context, interfaces, options, changes, version)
 
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
@@ -183,8 +184,7 @@ class PktMonTap:
             session.enable(enabled(PACKETS))
             source.at_close(undo.pop_all().close)
         changes.tell(
-            "another capture of PktMon runs and is left alone: its filters, components and packet size hold here too,"
-            " and when it ends, nothing more comes"
+            "filters, components and packet size of that capture hold here too, and when it ends, nothing more comes"
         )
         return LiveStaged(source, stages) if stages else source
 

@@ -6,7 +6,6 @@ not touched: no capture that runs is stopped, and filters that were there stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -68,16 +67,14 @@ def enabled(events: tuple[int, ...]) -> Enabled:
 
 
 class DriverCapture:
-    """One capture in the driver. ``ways`` are for tests."""
+    """One capture in the driver of a Windows of that build."""
 
-    def __init__(
-        self, means: PktMonMeans, build: int, changes: Changes, *, ways: Callable[[], list[Driver]] | None = None
-    ) -> None:
+    def __init__(self, means: PktMonMeans, build: int, changes: Changes) -> None:
         self._means = means
         self._changes = changes
         self._identity = changes.identity()
         self._folder = change_name(self._identity, WORD)
-        self._ways = ways or (lambda: drivers(means, build, self._folder))
+        self._ways = drivers(means, build, self._folder)
         self._driver: Driver | None = None
         self._runs: bool | None = None
         """whether anybody's capture ran when this began"""
@@ -85,11 +82,6 @@ class DriverCapture:
         self._service_started = False
         self._entry: Entry | None = None
         self._filters: Entry | None = None
-
-    @property
-    def way(self) -> str:
-        """How the driver is spoken to, for people; "" before it was."""
-        return self._driver.title if self._driver is not None else ""
 
     def begin(self) -> None:
         """Load the driver where that was not done; raises BusyError where somebody else's capture is seen to run.
@@ -116,7 +108,7 @@ class DriverCapture:
             self._start_by(self._driver, components, otherwise)
             return
         failures: list[EtwcapError] = []
-        for driver in self._ways():
+        for driver in self._ways:
             if not driver.there():
                 continue
             try:
