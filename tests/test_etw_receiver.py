@@ -202,6 +202,9 @@ def test_a_call_after_the_end_does_nothing_and_is_counted() -> None:
         call_with([Event(bytes(80))], receiver)
         assert end_buffer(receiver) == 0, "which ends ProcessTrace"
         assert late_calls() == before + 3
+        context, receiver.context = receiver.context, 0
+        assert end_buffer(receiver) == 1, "a buffer that is nobody's"
+        receiver.context = context
         assert len(rows(ring)) == 1
         assert drained(ring)[1].ended
         receiver.close()

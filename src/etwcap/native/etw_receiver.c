@@ -189,6 +189,7 @@ void ec_etw_record(struct ec_event_record *event) {
 }
 
 uint32_t ec_etw_buffer(struct ec_trace_logfile *logfile) {
+    if (!logfile->context) return 1; /* nobody's: no reason to end */
     struct slot *s = claim(logfile->context);
     uint32_t on = s && s->ring;
     if (on) {

@@ -92,7 +92,7 @@ EC_API int32_t ec_etw_count(uint64_t context, struct ec_etw_counts *counts);
 /* Calls of the process's life that came for a slot that had ended. */
 EC_API uint64_t ec_etw_late(void);
 
-/* The EventRecordCallback, and the BufferCallback; the latter gives 0, which ends ProcessTrace, once its slot has. */
+/* The EventRecordCallback, and the BufferCallback; the latter gives 0, which ends ProcessTrace, once its slot has ended. */
 EC_API void ec_etw_record(struct ec_event_record *event);
 EC_API uint32_t ec_etw_buffer(struct ec_trace_logfile *logfile);
 
