@@ -165,7 +165,7 @@ class TapMachine:
         return []
 
 
-COMMAND = "PS> etwcap taps\n"
+COMMAND = "C:\\> etwcap taps\n"
 """what the blocks of docs/taps.md begin with"""
 
 
