@@ -1,23 +1,18 @@
 """etwcap's command line in the Windows Python of the test bed, on a stand-in of Windows that plays a trace.
 
-The taps are etwcap's own; see ``etw_windows`` for what is around them. The raw tap is that of ``captures``. What is
-left on the machine lies in FOLDER, the journals too.
+The taps are etwcap's own; see ``etw_windows`` for what is around them. The raw tap is that of ``captures``.
 
-usage: etw_captures.py [--play PLAY] [--set NAME=NUMBER]… [--fail FUNCTION=CODE]… [--build N] [--no-programs]
-                       [--at POINT] [--end NUMBER] STANDIN FOLDER WORDS…
-    --at POINT      say "at POINT" when the machine was changed so, or "at packets" once they came; wait to be killed
-    --end NUMBER    end, as by Ctrl-C, once so many events were delivered; 0: all that are played
+usage: etw_captures.py STANDIN JOBS    JOBS is a file of JSON: a list of ``Job``, which run one after the other
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +44,58 @@ COUNTS = (
 )
 
 
+@dataclass(frozen=True)
+class Job:
+    """A command line, and the Windows it finds."""
+
+    name: str
+    words: list[str]
+    folder: str
+    """where everything lies that outlives a process"""
+    play: str | None = None
+    options: dict[str, int] = field(default_factory=dict)
+    """of the stand-in (``machine.h``)"""
+    fails: dict[str, int] = field(default_factory=dict)
+    """the error of each call of a function"""
+    build: int = 26100
+    programs: bool = True
+    """those of Windows can be run"""
+    others: bool = False
+    """somebody else's capture of PktMon runs"""
+    at: str = ""
+    """say "at POINT" when the machine was changed so, or "at packets" once they came, and wait to be killed"""
+    end: int = 0
+    """end, as by Ctrl-C, once so many events were delivered; 0: all that are played"""
+
+
 class Ending(console.ConsoleEvents):
     """The handler of console events, which is called once enough was played."""
 
     standin: StandIn
-    end: int
-    at: str
+    job: Job
 
     def __enter__(self) -> console.ConsoleEvents:
         entered = super().__enter__()
+        self._over = threading.Event()
         threading.Thread(target=self._wait, daemon=True).start()
         return entered
+
+    def __exit__(self, *error: Any) -> None:
+        self._over.set()
+        super().__exit__(*error)
 
     def _wait(self) -> None:
         limit = time.monotonic() + 60
         while not self._enough() and time.monotonic() < limit:
-            time.sleep(0.01)
-        if self.at == "packets":
+            if self._over.wait(0.01):
+                return
+        if self.job.at == "packets":
             stay("packets")
         self.handle(0)
 
     def _enough(self) -> bool:
-        if self.end:
-            return self.standin.count("delivered") + self.standin.count("api_packets") >= self.end
+        if self.job.end:
+            return self.standin.count("delivered") + self.standin.count("api_packets") >= self.job.end
         return bool(self.standin.count("ended"))
 
 
@@ -81,41 +105,20 @@ def stay(point: str) -> None:
     time.sleep(600)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--play")
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--fail", action="append", default=[])
-    parser.add_argument("--build", type=int, default=26100)
-    parser.add_argument("--no-programs", action="store_true")
-    parser.add_argument("--at", default="")
-    parser.add_argument("--end", type=int, default=0)
-    parser.add_argument("standin")
-    parser.add_argument("folder")
-    parser.add_argument("words", nargs=argparse.REMAINDER)
-    return parser.parse_args()
-
-
-def stand_in(given: argparse.Namespace) -> StandIn:
-    """The machine's trace sessions, as they are wanted."""
-    made = StandIn(given.standin)
-    made.load(given.play, **{name: int(number) for name, _, number in (each.partition("=") for each in given.set)})
-    for each in given.fail:
-        function, _, code = each.partition("=")
-        made.fail(function, int(code), times=1000)
-    return made
-
-
-def run() -> int:
+def run(job: Job, standin: StandIn) -> int:
     """Stand in, and be etwcap."""
-    given = arguments()
-    standin, folder = stand_in(given), Path(given.folder)
+    folder = Path(job.folder)
 
     def reached(point: str) -> None:
-        if point == given.at:
+        if point == job.at:
             stay(point)
 
-    windows = Machine(standin, folder / "machine", given.build, reached, programs=not given.no_programs)
+    standin.load(job.play, **job.options)
+    windows = Machine(standin, folder / "machine", job.build, reached, programs=job.programs)
+    for function, code in job.fails.items():
+        standin.fail(function, code, times=1000)
+    if job.others:
+        windows.somebody_captures()
     points = Points()
     firewall = Firewall(registry_netsh(points))
     processes = Processes()
@@ -134,7 +137,7 @@ def run() -> int:
             drop_privileges=no_privileges,
         )
 
-    Ending.standin, Ending.end, Ending.at = standin, given.end, given.at
+    Ending.standin, Ending.job = standin, job
     replaced: list[tuple[Any, str, Any]] = [
         (opening, "all_taps", lambda: known),
         (capturing, "all_taps", lambda: known),
@@ -147,10 +150,7 @@ def run() -> int:
     for module, name, put in replaced:
         assert hasattr(module, name), name
         setattr(module, name, put)
-    code = main(given.words)
-    counts = {name: standin.count(name) for name in COUNTS}
-    print(json.dumps({"counts": counts, "code": code}), flush=True)
-    return code
+    return main(job.words)
 
 
 def no_privileges() -> Sequence[str]:
@@ -158,7 +158,14 @@ def no_privileges() -> Sequence[str]:
     return ()
 
 
+def run_all(standin: StandIn, jobs: list[Job]) -> None:
+    """Run the jobs; says what each began with, and a line of JSON at its end."""
+    for job in jobs:
+        print("begin", job.name, flush=True)
+        code = run(job, standin)
+        counts = {name: standin.count(name) for name in COUNTS}
+        print("end", json.dumps({"job": job.name, "code": code, "counts": counts}), flush=True)
+
+
 if __name__ == "__main__":
-    code = run()
-    sys.stdout.flush()
-    os._exit(code)
+    run_all(StandIn(sys.argv[1]), [Job(**each) for each in json.loads(Path(sys.argv[2]).read_text())])

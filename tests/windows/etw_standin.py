@@ -36,6 +36,7 @@ class StandIn:
             ("count", c_int64, c_char_p),
             ("fail", None, c_char_p, c_uint32, c_int64, c_int64),
             ("folder", None, c_wchar_p),
+            ("session", None, c_wchar_p, c_wchar_p),
             ("driver_start", c_uint32),
             ("driver_stop", c_uint32),
             ("driver_running", c_int),
@@ -66,6 +67,10 @@ class StandIn:
     def folder(self, path: str | Path) -> None:
         """Where sessions and the driver's state are kept, for other processes to see."""
         self._dll.standin_folder(str(path))
+
+    def session(self, name: str, file: str | None) -> None:
+        """A trace session of a program of Windows, which writes into a file; None: it has ended."""
+        self._dll.standin_session(name, file)
 
     def driver_start(self) -> int:
         """The driver of PktMon runs; the error where it was told to fail."""

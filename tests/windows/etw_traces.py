@@ -13,8 +13,8 @@ from etwcap.synth.run import synthesize
 from made_captures import capture
 
 PACKETS, FEW = 2000, 40
-NUMBER = 3
-"""of the made-up capture: Ethernet alone, IPv4 and IPv6"""
+ETHERNET, THREE = 7, 23
+"""made-up captures: of one adapter; of mobile broadband, Wi-Fi and Ethernet"""
 BUILDS = (19045, 22621, 26100)
 """of Windows, whose PktMon differ"""
 
@@ -36,9 +36,10 @@ class Traces(NamedTuple):
 def make(folder: Path) -> Traces:
     """All of them: "pktmon", "ndiscap", "wfp", "both" (PktMon and NdisCap), "ndiscap-short", and "pktmon-BUILD"."""
     traces = Traces(folder, build(folder), {})
-    many, few = folder / "many.pcap", folder / "few.pcap"
-    many.write_bytes(capture(NUMBER, PACKETS))
-    few.write_bytes(capture(NUMBER, FEW))
+    many, few, three = (folder / f"{name}.capture" for name in ("many", "few", "three"))
+    many.write_bytes(capture(ETHERNET, PACKETS))
+    few.write_bytes(capture(ETHERNET, FEW))
+    three.write_bytes(capture(THREE, PACKETS))
     options = {tap: SynthOptions(tap=tap, processors=4) for tap in ("ndiscap", "wfp")}
     for each in BUILDS:
         options[f"pktmon-{each}"] = SynthOptions(
@@ -46,7 +47,7 @@ def make(folder: Path) -> Traces:
         )
     options["pktmon"] = SynthOptions(tap="pktmon", processors=4)
     for name, how in options.items():
-        synthesize(many, traces.etl(name), how)
+        synthesize(many if how.os_build == 26100 and how.appearances == 1 else three, traces.etl(name), how)
         traces.played[name] = write_play(traces.play(name), traces.etl(name))
     synthesize(few, traces.etl("ndiscap-short"), SynthOptions(tap="ndiscap", processors=4))
     traces.played["ndiscap-short"] = write_play(traces.play("ndiscap-short"), traces.etl("ndiscap-short"))

@@ -19,6 +19,7 @@ from uuid import uuid4
 from etw_play import NDISCAP, WFP
 from etw_standin import StandIn
 
+from etwcap.errors import WindowsCallError
 from etwcap.taps.cleanup import FirewallRules, TraceSessions, Undoer
 from etwcap.taps.driver_cleanup import Drivers
 from etwcap.taps.etw_feed import SessionFeed
@@ -170,6 +171,11 @@ class Machine:
         self.folders = TraceFolders(lambda: str(self.logs), _make_folder, patience=0)
         self.net_event = NetEvent(self.powershell, system32=lambda: SYSTEM32, exists=lambda _path: self.programs)
 
+    def somebody_captures(self) -> None:
+        """Somebody else has started PktMon's capture."""
+        self.kept.set("service-PktMon", True)
+        (self.kept.folder / "driver").touch()
+
     def version(self) -> WindowsVersion:
         return WindowsVersion(10, 0, self.build, 1, "Windows of the test", "")
 
@@ -265,14 +271,18 @@ class Machine:
 
     def pktmon_exe(self, words: Sequence[str], limit: float) -> Ran:
         """PktMon.exe: start, stop, filters."""
+        words = list(words)
         self.kept.command(words)
         if words[1] == "start":
             if self.standin.driver_running():
                 return Ran(ALREADY, "another one")
             code = self.standin.driver_start()
-            self.kept.reached("driver")
+            if code == 0:
+                self.standin.session("PktMon", next(each for each in words if each.endswith(".etl")))
+                self.kept.reached("driver")
             return Ran(code)
         if words[1] == "stop":
+            self.standin.session("PktMon", None)
             return Ran(self.standin.driver_stop())
         if words[1:3] == ["filter", "add"]:
             self.kept.set("filters", [*(self.kept.get("filters") or []), list(words[3:])])
@@ -282,15 +292,20 @@ class Machine:
 
     def netsh(self, words: Sequence[str], limit: float) -> Ran:
         """netsh trace start and stop."""
+        words = list(words)
         self.kept.command(words)
+        if not self.programs:
+            return Ran(1, "forbidden")
         if words[1:3] == ["trace", "start"]:
             if self.kept.get("netsh"):
                 return Ran(1, "another one")
+            self.standin.session("NetTrace", next(each[10:] for each in words if each.startswith("tracefile=")))
             self.kept.set("netsh", True)
             self.kept.set("binding", True)
             return Ran(0)
         if not self.kept.get("netsh"):
             return Ran(1, "there is none")
+        self.standin.session("NetTrace", None)
         self.kept.drop("netsh")
         self.kept.drop("binding")
         return Ran(0)
@@ -315,7 +330,10 @@ class Machine:
             elif step == "Start-NetEventSession":
                 known[name]["status"] = "Running"
                 self.kept.set("netevent", known)
-                self._start(name, known[name]["providers"], text)
+                try:
+                    self._start(name, known[name]["providers"], text)
+                except WindowsCallError as error:
+                    return Ran(3, f"error {step} HRESULT 0x8007{error.code:04X},{step}\r\n")
             elif step == "Remove-NetEventSession" and known.pop(name, None):
                 self.etw.control(name, STOP, NOT_RUNNING)
                 self.kept.drop("netevent")

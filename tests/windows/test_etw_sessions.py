@@ -41,7 +41,7 @@ def test_every_event_comes_in_order_at_the_time_of_the_file(
     facts: dict[str, dict[str, Any]], traces: Traces, name: str
 ) -> None:
     found = found_by(facts, f"{name}_whole")
-    assert found["came"] == traces.played[name].events > 1800
+    assert found["came"] == traces.played[name].events > 1500
     assert (found["times equal"], found["records equal"], found["in order"]) == (True, True, True)
     assert found["last words"] == traces.played[name].last
     assert (found["late"], found["losses"], found["notes"], found["left"]) == (0, NOTHING_LOST, {}, [])
@@ -143,7 +143,7 @@ def test_a_thousand_captures_leave_nothing(facts: dict[str, dict[str, Any]]) -> 
         assert each["memory"] <= first["memory"] + (2 << 20)
 
 
-def test_many_events_flat_out_all_come(facts: dict[str, dict[str, Any]]) -> None:
+def test_many_events_flat_out_all_come(facts: dict[str, dict[str, Any]], traces: Traces) -> None:
     found = found_by(facts, "speed")
     print(f"{found['per second']} events/s under Wine")
-    assert found["came"] == found["played"] == 190_300
+    assert found["came"] == found["played"] == 100 * traces.played["ndiscap"].events

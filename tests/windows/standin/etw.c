@@ -22,28 +22,34 @@ static const GUID lost_guid = {0x6a399ae0, 0x4bc6, 0x4de9, {0x87, 0x0b, 0x36, 0x
 
 /* ---- control ---- */
 
-/* A session as its properties say, with its name; 234 where the name finds no room. */
-static ULONG tell(EVENT_TRACE_PROPERTIES *properties, const EVENT_TRACE_PROPERTIES *known, const wchar_t *name, uint64_t handle)
+static bool put_text(EVENT_TRACE_PROPERTIES *properties, ULONG at, const wchar_t *text)
 {
-    const ULONG size = properties->Wnode.BufferSize, at = properties->LoggerNameOffset, file = properties->LogFileNameOffset;
+    const ULONG size = properties->Wnode.BufferSize;
+    const size_t bytes = (wcslen(text) + 1) * sizeof *text;
+    if (at < sizeof *properties || at > size || size - at < bytes)
+        return false;
+    memcpy((uint8_t *)properties + at, text, bytes);
+    return true;
+}
+
+/* A session as its properties say, with its names; 234 where they find no room. */
+static ULONG tell(EVENT_TRACE_PROPERTIES *properties, const EVENT_TRACE_PROPERTIES *known, const wchar_t *name,
+                  const wchar_t *log_file, uint64_t handle)
+{
+    const ULONG at = properties->LoggerNameOffset, file = properties->LogFileNameOffset;
     const WNODE_HEADER wnode = properties->Wnode;
     *properties = *known;
     properties->Wnode = wnode;
     properties->Wnode.HistoricalContext = handle;
     properties->LoggerNameOffset = at;
     properties->LogFileNameOffset = file;
-    if (at == 0)
-        return ERROR_SUCCESS;
-    const size_t bytes = (wcslen(name) + 1) * sizeof *name;
-    if (at < sizeof *properties || at > size || size - at < bytes)
-        return ERROR_MORE_DATA;
-    memcpy((uint8_t *)properties + at, name, bytes);
-    return ERROR_SUCCESS;
+    const bool room = (at == 0 || put_text(properties, at, name)) && (file == 0 || put_text(properties, file, log_file));
+    return room ? ERROR_SUCCESS : ERROR_MORE_DATA;
 }
 
 static ULONG start_trace(TRACEHANDLE *handle, const wchar_t *name, EVENT_TRACE_PROPERTIES *properties)
 {
-    wchar_t(*elsewhere)[NAME_LENGTH + 1];
+    struct elsewhere *elsewhere;
     const ULONG code = machine_failure("StartTraceW");
     *handle = 0;
     if (code)
@@ -62,7 +68,7 @@ static ULONG start_trace(TRACEHANDLE *handle, const wchar_t *name, EVENT_TRACE_P
     const int others = elsewhere ? sessions_elsewhere(elsewhere, MOST_SESSIONS) : 0;
     bool taken = false;
     for (int each = 0; each < others; each++)
-        taken = taken || _wcsicmp(elsewhere[each], name) == 0;
+        taken = taken || _wcsicmp(elsewhere[each].name, name) == 0;
     free(elsewhere);
     if (taken)
         return ERROR_ALREADY_EXISTS;
@@ -72,7 +78,7 @@ static ULONG start_trace(TRACEHANDLE *handle, const wchar_t *name, EVENT_TRACE_P
     if (session == NULL)
         return ERROR_NO_SYSTEM_RESOURCES;
     *handle = session->handle;
-    return tell(properties, &session->properties, session->name, session->handle);
+    return tell(properties, &session->properties, session->name, L"", session->handle);
 }
 
 ULONG WINAPI standin_StartTraceW(TRACEHANDLE *handle, const wchar_t *name, EVENT_TRACE_PROPERTIES *properties)
@@ -94,14 +100,14 @@ static ULONG control_trace(TRACEHANDLE handle, const wchar_t *name, EVENT_TRACE_
     struct session *session = name ? session_named(name) : session_of(handle);
     if (session == NULL && name != NULL && control == EVENT_TRACE_CONTROL_STOP && session_end_elsewhere(name)) {
         const EVENT_TRACE_PROPERTIES nothing = {.LogFileMode = EVENT_TRACE_REAL_TIME_MODE};
-        return tell(properties, &nothing, name, 0);
+        return tell(properties, &nothing, name, L"", 0);
     }
     if (session == NULL)
         return ERROR_WMI_INSTANCE_NOT_FOUND;
     if (control == EVENT_TRACE_CONTROL_FLUSH || control == EVENT_TRACE_CONTROL_STOP)
         session_flush(session);
     session->properties.NumberOfBuffers = session->in_use;
-    const ULONG told = tell(properties, &session->properties, session->name, session->handle);
+    const ULONG told = tell(properties, &session->properties, session->name, L"", session->handle);
     if (control == EVENT_TRACE_CONTROL_STOP)
         session_stop(session);
     return told;
@@ -118,7 +124,7 @@ ULONG WINAPI standin_ControlTraceW(TRACEHANDLE handle, const wchar_t *name, EVEN
 ULONG WINAPI standin_QueryAllTracesW(EVENT_TRACE_PROPERTIES **properties, ULONG capacity, ULONG *count)
 {
     const EVENT_TRACE_PROPERTIES other = {.LogFileMode = EVENT_TRACE_REAL_TIME_MODE};
-    wchar_t(*elsewhere)[NAME_LENGTH + 1] = calloc(MOST_SESSIONS, sizeof *elsewhere);
+    struct elsewhere *elsewhere = calloc(MOST_SESSIONS, sizeof *elsewhere);
     EnterCriticalSection(&machine_lock);
     ULONG code = machine_failure("QueryAllTracesW");
     *count = 0;
@@ -127,13 +133,13 @@ ULONG WINAPI standin_QueryAllTracesW(EVENT_TRACE_PROPERTIES **properties, ULONG 
         if (session == NULL || !session->running)
             continue;
         if (*count < capacity)
-            tell(properties[*count], &session->properties, session->name, session->handle);
+            tell(properties[*count], &session->properties, session->name, L"", session->handle);
         ++*count;
     }
     const int others = elsewhere && code == 0 ? sessions_elsewhere(elsewhere, MOST_SESSIONS) : 0;
     for (int each = 0; each < others; each++, ++*count)
         if (*count < capacity)
-            tell(properties[*count], &other, elsewhere[each], 0);
+            tell(properties[*count], &other, elsewhere[each].name, elsewhere[each].file, 0);
     LeaveCriticalSection(&machine_lock);
     free(elsewhere);
     if (code == 0 && *count > capacity)

@@ -26,7 +26,36 @@ static bool file_there(const wchar_t *path)
     return GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES;
 }
 
-int sessions_elsewhere(wchar_t (*names)[NAME_LENGTH + 1], int most)
+static void keep_file(const wchar_t *name, const wchar_t *log_file)
+{
+    wchar_t path[MAX_PATH];
+    FILE *file = session_file(name, path) ? _wfopen(path, L"wb") : NULL;
+    if (file == NULL)
+        return;
+    fwrite(name, sizeof(wchar_t), wcslen(name) + 1, file);
+    fwrite(log_file, sizeof(wchar_t), wcslen(log_file) + 1, file);
+    fclose(file);
+}
+
+/* What stands in a session's file: its name and that of its log file, each with a zero at its end. */
+static bool read_kept(const wchar_t *path, struct elsewhere *into)
+{
+    static wchar_t room[2 * NAME_LENGTH + 2];
+    memset(room, 0, sizeof room);
+    memset(into, 0, sizeof *into);
+    FILE *file = _wfopen(path, L"rb");
+    if (file == NULL)
+        return false;
+    const size_t read = fread(room, sizeof *room, sizeof room / sizeof *room - 1, file);
+    fclose(file);
+    const size_t length = wcslen(room);
+    wcsncpy(into->name, room, NAME_LENGTH);
+    if (length + 1 < read)
+        wcsncpy(into->file, room + length + 1, NAME_LENGTH);
+    return length > 0;
+}
+
+int sessions_elsewhere(struct elsewhere *names, int most)
 {
     wchar_t pattern[MAX_PATH], path[MAX_PATH];
     WIN32_FIND_DATAW found;
@@ -37,19 +66,23 @@ int sessions_elsewhere(wchar_t (*names)[NAME_LENGTH + 1], int most)
     if (search == INVALID_HANDLE_VALUE)
         return 0;
     do {
-        if (!machine_file(found.cFileName, path) || count == most)
-            continue;
-        FILE *file = _wfopen(path, L"rb");
-        if (file == NULL)
-            continue;
-        const size_t read = fread(names[count], sizeof(wchar_t), NAME_LENGTH, file);
-        fclose(file);
-        names[count][read] = 0;
-        if (read > 0 && session_named(names[count]) == NULL)
+        if (count < most && machine_file(found.cFileName, path) && read_kept(path, &names[count]) &&
+            session_named(names[count].name) == NULL)
             count++;
     } while (FindNextFileW(search, &found));
     FindClose(search);
     return count;
+}
+
+/* A session that a program of Windows has, writing into a file; NULL: it has ended. */
+__declspec(dllexport) void standin_session(const wchar_t *name, const wchar_t *log_file)
+{
+    EnterCriticalSection(&machine_lock);
+    if (log_file != NULL)
+        keep_file(name, log_file);
+    else
+        session_end_elsewhere(name);
+    LeaveCriticalSection(&machine_lock);
 }
 
 bool session_end_elsewhere(const wchar_t *name)
@@ -78,7 +111,6 @@ struct session *session_of(uint64_t handle)
 
 struct session *session_start(const wchar_t *name, const EVENT_TRACE_PROPERTIES *wanted)
 {
-    wchar_t path[MAX_PATH];
     for (int each = 0; each < MOST_SESSIONS; each++) {
         if (all_sessions[each] != NULL)
             continue;
@@ -103,13 +135,7 @@ struct session *session_start(const wchar_t *name, const EVENT_TRACE_PROPERTIES 
             session->properties.MaximumBuffers = (ULONG)machine_options.buffers;
         all_sessions[each] = session;
         machine_counts.sessions++;
-        if (session_file(name, path)) {
-            FILE *file = _wfopen(path, L"wb");
-            if (file != NULL) {
-                fwrite(name, sizeof(wchar_t), wcslen(name), file);
-                fclose(file);
-            }
-        }
+        keep_file(name, L"");
         return session;
     }
     return NULL;

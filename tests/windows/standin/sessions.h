@@ -55,8 +55,13 @@ struct buffer *session_take(struct session *session);
 void session_give_back(struct session *session, struct buffer *buffer);
 /* Ends it for good once nobody uses it. */
 void session_let_go(struct session *session);
-/* Sessions that other processes left or have; names are put one after another. */
-int sessions_elsewhere(wchar_t (*names)[NAME_LENGTH + 1], int most);
+/* A session that is not of this process. */
+struct elsewhere {
+    wchar_t name[NAME_LENGTH + 1], file[NAME_LENGTH + 1];
+};
+
+/* Sessions that other processes left or have, and those of Windows' own programs; how many. */
+int sessions_elsewhere(struct elsewhere *found, int most);
 bool session_end_elsewhere(const wchar_t *name);
 extern struct session *all_sessions[MOST_SESSIONS];
 
