@@ -50,6 +50,7 @@ class StandIn:
     fails: EtwcapError | None = None
     sees: str = "what the test gives"
     opened: list[tuple[list[str], TapOptions]] = field(default_factory=list)
+    staged: list[tuple[str, ...]] = field(default_factory=list)
     changes: Changes | None = None
     interrupting: str = ""
     source: Source | None = None
@@ -60,6 +61,7 @@ class StandIn:
         return self.conditions
 
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
+        self.staged.append(options.interfaces)
         return []
 
     def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
@@ -244,8 +246,10 @@ def test_without_rights_a_collector_captures_and_this_process_writes(bench: Benc
     bench.machine.elevated = lambda: False
     bench.machine.start_collector = start
     bench.rights = False
-    outcome = run(bench, tmp_path / "x.pcapng", StandIn("raw"), interfaces=("Ethernet",))
+    tap = StandIn("raw")
+    outcome = run(bench, tmp_path / "x.pcapng", tap, interfaces=("Ethernet",))
     left.close()
+    assert (tap.opened, tap.staged) == ([], [("Ethernet",)])
     assert outcome.exit_code == 0  # type: ignore[attr-defined]
     assert wanted == [Collection(("raw",), ("Ethernet",))]
     assert bench.rules.held == {}
