@@ -183,6 +183,7 @@ class FakeApi(PktMonApi):
         self.constraints: list[PROTOCOL_CONSTRAINT] = []
         self.active = False
         self.fails: str = ""
+        self.refuses: set[int] = set()
         self.sources = [
             DataSource(NETWORK_INTERFACE, 30, "madegig.sys", WIRED.description, mac=WIRED.mac,
                        guid=interface_guid(WIRED.index).bytes_le),
@@ -222,6 +223,8 @@ class FakeApi(PktMonApi):
 
     def add_source(self, session: int, source: DataSource) -> None:
         self._call("add_source")
+        if source.id in self.refuses:
+            fail("add_source", 87)
         self.added.append(source.id)
 
     def add_constraint(self, session: int, constraint: PROTOCOL_CONSTRAINT) -> None:

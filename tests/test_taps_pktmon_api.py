@@ -125,6 +125,26 @@ def test_a_call_that_fails_leaves_nothing_open(windows: PktMonWindows, step: str
     assert windows.clean() == []
 
 
+def test_a_component_that_is_refused_is_no_loss_while_an_adapter_is_left(windows: PktMonWindows) -> None:
+    windows.api.refuses = {41}
+    captured(windows, opened(windows))
+    assert windows.api.added == [30]
+    assert "PktMon refused components" in str(windows.context.receipt.notes["pktmon-stream"])
+    windows.api.refuses = {30, 41}
+    with pytest.raises(WindowsCallError):
+        opened(windows)
+    with pytest.raises(WindowsCallError):
+        opened(windows, components="41")
+    assert windows.clean() == []
+
+
+def test_an_api_without_adapters_is_said(windows: PktMonWindows) -> None:
+    windows.api.sources = windows.api.sources[1:]
+    with pytest.raises(NotHereError, match="lists no network adapter"):
+        opened(windows)
+    assert windows.clean() == []
+
+
 def test_with_a_wifi_the_api_is_told_no_filter(windows: PktMonWindows) -> None:
     guid = interface_guid(WIFI.index).bytes_le
     windows.api.sources.append(DataSource(1, 10, "madewifi.sys", WIFI.description, guid=guid))

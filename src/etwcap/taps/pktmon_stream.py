@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from etwcap.errors import UsageError
+from etwcap.errors import NotHereError, UsageError, WindowsCallError
 from etwcap.filters.split import Constraints
 from etwcap.native.pktmon_stream import StreamCounts, StreamReceiver
 from etwcap.native.ring import Ring
@@ -107,8 +107,7 @@ class StreamFeed:
             self._session = api.create_session(handle, change_name(identity, "pktmon"))
             undo.callback(api.close_session, self._session)
             sources = wanted(api, handle)
-            for source in sources:
-                api.add_source(self._session, source)
+            self._add(sources)
             for number, each in enumerate(constraints(sources), 1):
                 api.add_constraint(self._session, protocol_constraint(each, change_name(identity, str(number))))
             self._stream = api.create_stream(
@@ -151,6 +150,21 @@ class StreamFeed:
         undo, self._undo = self._undo, ExitStack()
         undo.close()
 
+    def _add(self, sources: Sequence[DataSource]) -> None:
+        """Add the data sources; one that is no adapter may be refused, as long as something is left."""
+        refused: list[WindowsCallError] = []
+        for source in sources:
+            try:
+                self._api.add_source(self._session, source)
+            except WindowsCallError as error:
+                if source.kind == pktmon_api.NETWORK_INTERFACE:
+                    raise
+                refused.append(error)
+        if refused:
+            if len(refused) == len(sources):
+                raise refused[0]
+            self._note(f"PktMon refused components, which report nothing: {len(refused)} ({refused[0]})")
+
     def _end(self) -> None:
         """Stop the session and the stream, and end the ring; safe twice."""
         stream, self._stream = self._stream, 0
@@ -166,7 +180,8 @@ class StreamFeed:
 def choose_sources(
     offered: Sequence[DataSource], components: str, interfaces: Sequence[str], adapters: Sequence[Adapter]
 ) -> list[DataSource]:
-    """The data sources that ``--components`` and ``-i`` want; raises UsageError for what there is not."""
+    """The data sources that ``--components`` and ``-i`` want; raises UsageError for what there is not,
+    NotHereError where no adapter is."""
     adapter = adapters_of(offered, adapters)
     if components not in (ALL, NICS):
         ids = [int(each) for each in components.split(",")]
@@ -189,9 +204,10 @@ def choose_sources(
         return found + [each for each in offered if each.parent_id in ids and each not in found]
     if components == ALL:
         return list(offered)
-    return [
-        each for each in offered if each.kind == pktmon_api.NETWORK_INTERFACE or each.description.endswith(_IP_LAYER)
-    ]
+    nics = [each for each in offered if each.kind == pktmon_api.NETWORK_INTERFACE]
+    if not nics:
+        raise NotHereError("PktMon's API lists no network adapter", hint="--components all takes what there is")
+    return nics + [each for each in offered if each.description.endswith(_IP_LAYER) and each not in nics]
 
 
 def adapters_of(sources: Sequence[DataSource], adapters: Sequence[Adapter]) -> dict[int, Adapter]:
