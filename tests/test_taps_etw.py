@@ -228,6 +228,23 @@ def test_buffers_that_never_come_are_waited_for_a_while_and_then_reckoned_with()
         assert next(now) - begun < 50, "from then on without waiting"
 
 
+def test_a_session_that_does_not_count_its_buffers_goes_by_time() -> None:
+    now = itertools.count()
+    with Bed(now=lambda: next(now) / 100, patience=0.5) as bed:
+        flow = bed.source.chunks()
+        bed.write(1)
+        bed.ticks = 2
+        found = bed.until(flow, lambda: bed.source._complete >= START + 200)
+        for ticks in range(100, 100_000, 100):
+            bed.session.written = 0
+            bed.ticks = ticks + 50
+            bed.write(ticks)
+            found += stamps(next(flow))
+            if len(found) > 20:
+                break
+        assert found == [(1, False), *((100 * each, False) for each in range(1, len(found)))]
+
+
 def test_a_busy_session_whose_buffers_cannot_be_counted_goes_by_its_newest_stamp() -> None:
     now = itertools.count()
     with Bed(now=lambda: next(now) / 100, patience=0.5) as bed:

@@ -80,8 +80,6 @@ class SessionFeed:
         self._flushed_bytes = 0
         self._stopping = False
         self._closed = False
-        self.ended_by_itself = False
-        """ProcessTrace returned though nobody here had ended it: somebody else stopped the session"""
         with ExitStack() as undo:
             first = session.state()
             self._baseline = 0 if session.own else first.buffers_written
@@ -99,11 +97,8 @@ class SessionFeed:
             )
             self._handle: int | None = etw.open(self._logfile)
             undo.callback(etw.close, self._handle)
-            header = self._logfile.LogfileHeader
-            self.clock_type = int(header.ReservedFlags)
+            self.clock_type = int(self._logfile.LogfileHeader.ReservedFlags)
             """1: the performance counter; 2: system time, FILETIME; 3: cycles; 0: Windows does not say"""
-            self.frequency = int(header.PerfFreq)
-            """Hz of the performance counter, as the session says"""
             words: dict[str, Any] = {"args": (self._handle,), "name": f"etwcap {session.name}", "daemon": True}
             self._thread = threading.Thread(target=self._process, **words)
             self._thread.start()
@@ -131,17 +126,24 @@ class SessionFeed:
         try:
             self._session.flush()
             self._state = self._session.state()
-            target = (self._state.buffers_written - self._baseline) % _WORD
-            surplus = (counts.buffers - target) % _WORD
-            if 0 < surplus < _WORD // 2:  # more was read than was written: some of it before we looked
-                self._shift(-surplus)
-                target = counts.buffers % _WORD
+            target = self._target(counts)
         except WindowsCallError:
             pass  # the session is gone, and its thread ends; or nothing but the time limit is left
         self._flushed_at, self._flushed_bytes = self._now(), counts.bytes
         self._flushes.append(_Flush(ticks, target, counts.records, self._flushed_at))
         if len(self._flushes) > _MOST_FLUSHES:
             self._flushes.popleft()
+
+    def _target(self, counts: ReceiverCounts) -> int | None:
+        """Buffers that have to be read until everything written by now has been; None where nobody counts them."""
+        if counts.buffers and not self._state.buffers_written:
+            return None
+        target = (self._state.buffers_written - self._baseline) % _WORD
+        surplus = (counts.buffers - target) % _WORD
+        if 0 < surplus < _WORD // 2:  # more was read than was written: some of it before we looked
+            self._shift(-surplus)
+            target = counts.buffers % _WORD
+        return target
 
     def _promise(self, counts: ReceiverCounts) -> int | None:
         promise = None
@@ -216,7 +218,6 @@ class SessionFeed:
         """The thread: all of the session's life."""
         with suppress(EtwcapError):
             self._etw.process(handle)
-        self.ended_by_itself = not self._stopping
         self._receiver.end()
 
     def _await_flush(self) -> None:
