@@ -84,6 +84,8 @@ class FakeSession:
     ready: list[tuple[int, list[bytes]]] = field(default_factory=list)
     """buffers that the consumer has not got, the next one first"""
     written: int = 0
+    counted: bool = True
+    """Windows tells how many buffers were written"""
     lost: int = 0
     buffers_lost: int = 0
     running: bool = True
@@ -91,7 +93,8 @@ class FakeSession:
 
     def state(self) -> SessionState:
         return SessionState(
-            self.handle, self.name, 0x100, 256, 8, 4, self.written, self.lost, self.buffers_lost, 0
+            self.handle, self.name, 0x100, 256, 8, 4, self.written if self.counted else 0, self.lost,
+            self.buffers_lost, 0,
         )  # fmt: skip
 
 
@@ -108,6 +111,8 @@ class FakeEtw(Etw):
         self.code = 0
         """what StartTraceW gives in any case"""
         self.stop_fails = False
+        self.lingers = False
+        """ProcessTrace goes on after the session has been stopped, until CloseTrace"""
         self.calls: list[str] = []
         self.hang = threading.Event()
         self.hang.set()
@@ -196,7 +201,7 @@ class FakeEtw(Etw):
         logfile = EVENT_TRACE_LOGFILEW(Context=context)
         while True:
             with self._changed:
-                while not session.ready and session.running and not session.closed:
+                while not session.ready and (session.running or self.lingers) and not session.closed:
                     self._changed.wait()
                 if not session.ready:
                     break

@@ -32,6 +32,8 @@ BUSY_EVERY: Final = 0.02
 """s between two flushes at least"""
 PATIENCE: Final = 1.0
 """s after a flush for which buffers that do not come are waited for"""
+REST: Final = 0.05
+"""s without a further buffer after which a session that was stopped has been read to its end"""
 JOIN: Final = 5.0
 """s that ProcessTrace has to return in"""
 _MOST_FLUSHES: Final = 256
@@ -181,17 +183,13 @@ class SessionFeed:
             self._stopping = True
         with ExitStack() as after:
             after.callback(self._receiver.end)
-            after.callback(self._end_reading, self._join / 2 if self._session.own else self._join)
-            try:
+            after.callback(self._end_reading, self._join / 2)
+            with suppress(WindowsCallError):  # it is gone already
                 self._session.flush()
-                if not self._session.own:
-                    self._await_flush()
-            except WindowsCallError:
-                pass  # it is gone already
             self._session.stop()
-            if self._session.own:
+            with suppress(WindowsCallError):
                 self._state = self._session.state()
-                self._thread.join(self._join / 2)  # ends by itself once it has read what was written
+            self._await_rest(self._join / 2)
         return not self._thread.is_alive()
 
     def losses(self) -> TapLosses:
@@ -220,12 +218,19 @@ class SessionFeed:
             self._etw.process(handle)
         self._receiver.end()
 
-    def _await_flush(self) -> None:
-        """Wait until what was just flushed has been read, within limits."""
-        target = (self._session.state().buffers_written - self._baseline) % _WORD
-        end = self._now() + self._patience
-        while (self._receiver.counts().buffers - target) % _WORD >= _WORD // 2 and self._now() < end:
-            time.sleep(0.01)
+    def _await_rest(self, seconds: float) -> None:
+        """Wait until what was written has been read: ProcessTrace may return seconds later, and need not be waited
+        for."""
+        target = self._target(self._receiver.counts())
+        end, last, since = time.monotonic() + seconds, -1, 0.0
+        while self._thread.is_alive() and (now := time.monotonic()) < end:
+            buffers = self._receiver.counts().buffers
+            if buffers != last:
+                last, since = buffers, now
+            reached = target is not None and (buffers - target) % _WORD < _WORD // 2
+            if reached and (now - since >= REST or not self._session.own):
+                return
+            self._thread.join(0.01)
 
     def _end_reading(self, seconds: float) -> None:
         handle, self._handle = self._handle, None
