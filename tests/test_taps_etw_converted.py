@@ -157,7 +157,34 @@ def test_a_trace_played_live_gives_the_packets_of_its_file(
     tmp_path: Path, options: dict[str, Any], appearances: str, piped: bool
 ) -> None:
     need_native_core()
-    path = trace(tmp_path / "trace.etl", **options)
+    converted, played = both_ways(trace(tmp_path / "trace.etl", **options), options["tap"], appearances, piped=piped)
+    assert len(played) >= 290
+    assert played == converted
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["here", "through a pipe"])
+@pytest.mark.parametrize("appearances", ["wire", "all"])
+@pytest.mark.parametrize(
+    ("name", "tap", "packets"),
+    [
+        ("pktmon-d.etl", "pktmon", {"wire": 38, "all": 114}),
+        ("pktmon-e.etl", "pktmon", {"wire": 260, "all": 2705}),
+        ("ndiscap-a.etl", "ndiscap", {"wire": 1, "all": 1}),
+    ],
+)
+def test_a_real_trace_played_live_gives_the_packets_of_its_file(
+    corpus: Path, name: str, tap: str, packets: dict[str, int], appearances: str, piped: bool
+) -> None:
+    need_native_core()
+    converted, played = both_ways(corpus / name, tap, appearances, piped=piped)
+    assert len(played) == packets[appearances]
+    assert played == converted
+
+
+def both_ways(
+    path: Path, tap: str, appearances: str, *, piped: bool
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The packets of a trace as a file, and as a session that plays it."""
     context = Context()
     source = EtlSource(path, context)
     repairs = TapOptions().repairs
@@ -172,9 +199,7 @@ def test_a_trace_played_live_gives_the_packets_of_its_file(
     feed = SessionFeed(EtwSession.attach(etw, "theirs"), etw, ring=1 << 22, counter=lambda: now[0], flush_every=0.0)
     taken = TapOptions(records=piped)
     tap_context = Context() if piped else live_context
-    records = EtwRecordSource(
-        feed, FileClock(clock), tap_context, source.describe(), tap=options["tap"], options=taken, latency=1
-    )
+    records = EtwRecordSource(feed, FileClock(clock), tap_context, source.describe(), tap=tap, options=taken, latency=1)
     records.put_first(told_first(events))
     read: LiveTapSource = records
     ends = socket.socketpair()
@@ -185,7 +210,7 @@ def test_a_trace_played_live_gives_the_packets_of_its_file(
             threads[-1].start()
             read = RemoteSource(End(ends[1]), live_context)
         made = etw_stages(
-            live_context, read.describe(), TapOptions(), tap=options["tap"], appearances=appearances,
+            live_context, read.describe(), TapOptions(), tap=tap, appearances=appearances,
             cards=lambda: network,
         )  # fmt: skip
         live = LiveStaged(read, made)
@@ -196,6 +221,5 @@ def test_a_trace_played_live_gives_the_packets_of_its_file(
             each.join()
     source.close()
     records.close()
-    assert len(played) >= 290
-    assert played == converted
     assert live_context.receipt.packets_read == context.receipt.packets_read
+    return converted, played
