@@ -98,6 +98,13 @@ class Bed:
             record = build.event_record(provider, 160, payload, time=each, opcode=opcode)
             self.etw.write(self.session, record, processor=processor)
 
+    def deliver(self, *ticks: int) -> None:
+        """Events with these stamps, which have come when this returns."""
+        before = self.feed._receiver.counts().buffers
+        self.write(*ticks)
+        self.etw.hand_out(self.session)
+        wait_for(lambda: self.feed._receiver.counts().buffers > before)
+
     def until(self, flow: Iterator[Chunk], what: Callable[[], bool]) -> list[tuple[int, bool]]:
         """Read until something holds; (stamp, late) of the rows."""
         found = []
@@ -217,12 +224,12 @@ def test_buffers_that_never_come_are_waited_for_a_while_and_then_reckoned_with()
     now = itertools.count()
     with Bed(now=lambda: next(now) / 100, patience=0.5) as bed:
         bed.session.written = 3  # counted by Windows, and nobody's
-        bed.write(10)
+        bed.deliver(10)
         bed.ticks = 20
         flow = bed.source.chunks()
         assert bed.until(flow, lambda: bed.source._complete >= START + 2000) == [(10, False)]
         bed.ticks = 40
-        bed.write(30)
+        bed.deliver(30)
         begun = next(now)
         assert bed.until(flow, lambda: bed.source._complete >= START + 4000) == [(30, False)]
         assert next(now) - begun < 50, "from then on without waiting"
@@ -232,13 +239,11 @@ def test_a_session_that_does_not_count_its_buffers_goes_by_time() -> None:
     now = itertools.count()
     with Bed(now=lambda: next(now) / 100, patience=0.5) as bed:
         bed.session.counted = False
-        bed.write(1)
-        bed.etw.hand_out(bed.session)
-        wait_for(lambda: bed.feed._receiver.counts().buffers == 1)
+        bed.deliver(1)
         flow, found = bed.source.chunks(), list[tuple[int, bool]]()
         for ticks in range(100, 100_000, 100):
             bed.ticks = ticks + 50
-            bed.write(ticks)
+            bed.deliver(ticks)
             found += stamps(next(flow))
             if len(found) > 20:
                 break
@@ -253,7 +258,7 @@ def test_a_busy_session_whose_buffers_cannot_be_counted_goes_by_its_newest_stamp
         found: list[tuple[int, bool]] = []
         for ticks in range(100, 100_000, 100):
             bed.ticks = ticks + 50
-            bed.write(ticks)
+            bed.deliver(ticks)
             found += stamps(next(flow))
             if len(found) > 20:
                 break

@@ -84,6 +84,7 @@ class EtwReceiver:
 
     def close(self) -> None:
         """End, and give the slot back; the ring may be closed then. Safe twice."""
+        self.end()
         self.counts()
         self._close(self.context)
 
