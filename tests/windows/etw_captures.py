@@ -162,9 +162,11 @@ def run_all(standin: StandIn, jobs: list[Job]) -> None:
     """Run the jobs; says what each began with, and a line of JSON at its end."""
     for job in jobs:
         print("begin", job.name, flush=True)
+        began = time.perf_counter()
         code = run(job, standin)
+        seconds = round(time.perf_counter() - began, 2)
         counts = {name: standin.count(name) for name in COUNTS}
-        print("end", json.dumps({"job": job.name, "code": code, "counts": counts}), flush=True)
+        print("end", json.dumps({"job": job.name, "code": code, "counts": counts, "seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":

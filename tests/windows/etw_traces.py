@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,3 +54,11 @@ def make(folder: Path) -> Traces:
     traces.played["ndiscap-short"] = write_play(traces.play("ndiscap-short"), traces.etl("ndiscap-short"))
     traces.played["both"] = write_play(traces.play("both"), traces.etl("pktmon"), traces.etl("ndiscap"))
     return traces
+
+
+@cache
+def made_once(base: Path) -> Traces:
+    """All of them, in a folder below ``base``, for every test that asks with the same one."""
+    folder = base / "etw-traces"
+    folder.mkdir()
+    return make(folder)

@@ -5,13 +5,14 @@ of Windows that plays traces: see ``etw_captures``. What comes is compared with 
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import pytest
-from etw_traces import BUILDS, Traces, make
+from etw_traces import BUILDS, Traces, made_once
 from pcapng_blocks import Packet, read
 from test_captures import Running
 from traffic import datagrams_in, send_all
@@ -35,6 +36,7 @@ class Done(NamedTuple):
     code: int
     said: str
     counts: dict[str, int]
+    seconds: float
     folder: Path
 
     @property
@@ -57,7 +59,7 @@ def left_in(folder: Path) -> list[str]:
 
 
 class Jobs:
-    """Jobs of ``etw_captures``; several run in one process after the other."""
+    """Jobs of ``etw_captures``, which run in one process one after the other."""
 
     def __init__(self, folder: Path, traces: Traces) -> None:
         self.folder = folder
@@ -65,7 +67,7 @@ class Jobs:
         self.jobs: list[dict[str, Any]] = []
 
     def add(self, name: str, *words: str, play: str = "", folder: Path | None = None, **how: Any) -> None:
-        place = folder or self.folder / name
+        place = folder or self.folder / name.replace(" ", "-").replace("=", "-")
         place.mkdir(parents=True, exist_ok=True)
         out = [windows_path(place / word) if word.endswith(".pcapng") else word for word in words]
         job = {"name": name, "words": out, "folder": windows_path(place), **how}
@@ -89,6 +91,7 @@ class Jobs:
         finally:
             running.close()
         found = dict(done_in(running.said.decode(errors="replace"), wanted))
+        print(*(f"{each.seconds:6.2f} s  {job}" for job, each in found.items()), sep="\n")
         assert (code, set(found)) == (0, set(wanted)), running.said
         return found
 
@@ -101,19 +104,72 @@ def done_in(said: str, folders: dict[str, Path]) -> Iterator[tuple[str, Done]]:
             lines = []
         elif word == "end":
             facts = json.loads(rest)
-            yield facts["job"], Done(facts["code"], "\n".join(lines), facts["counts"], folders[facts["job"]])
+            yield (
+                facts["job"],
+                Done(facts["code"], "\n".join(lines), facts["counts"], facts["seconds"], folders[facts["job"]]),
+            )
         else:
             lines.append(line)
 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
-    return make(tmp_path_factory.mktemp("traces"))
+    return made_once(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
 def jobs(tmp_path: Path, traces: Traces) -> Jobs:
     return Jobs(tmp_path, traces)
+
+
+LOSSY = {"lossless": 0, "buffers": 6, "buffer_bytes": 8192, "delay": 2000, "repeat": 3}
+TICK = 10_000
+"""100 ns between the stamps that PktMonApi gives"""
+EXPRESSION = "udp and port 53"
+REFUSALS = {
+    "StartTraceW=5": (5, "access denied"),
+    "StartTraceW=183": (1, "it exists already"),
+    "StartTraceW=1450": (1, "too many trace sessions"),
+    "EnableTraceEx2 on=1450": (1, "cannot be switched on"),
+    "OpenTraceW=5": (5, "access denied"),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, traces: Traces) -> dict[str, Done]:
+    """What became of all captures that run to their end, one after the other in one process."""
+    jobs = Jobs(tmp_path_factory.mktemp("captures"), traces)
+    pktmon, ndiscap, wfp = (("capture", "--tap", tap, "--yes", *OUT) for tap in ("pktmon", "ndiscap", "wfp"))
+    for name in PKTMON:
+        jobs.add(name, *pktmon, play=name, options=PRIMED, build=int(name.partition("-")[2]))
+        jobs.add(f"{name} all", *pktmon, "--components", "all", play=name, options=PRIMED)
+    jobs.add("ndiscap", *ndiscap, play="ndiscap", options={"reverse": 1})
+    jobs.add("wfp", *wfp, play="wfp")
+    jobs.add("both", "capture", "--tap", "pktmon,ndiscap", "--yes", *OUT, play="both", options=PRIMED)
+    for tap, words in (("pktmon", pktmon), ("ndiscap", ndiscap), ("wfp", wfp)):
+        jobs.add(f"stopped {tap}", *words, play=tap, options={"rate": 1000, **PRIMED}, end=200)
+    jobs.add("lossy", *wfp, "--json", play="wfp", options=LOSSY)
+    for each in REFUSALS:
+        function, _, number = each.partition("=")
+        for tap, words in (("ndiscap", ndiscap), ("wfp", wfp)):
+            jobs.add(f"refused {tap} {each}", *words, play="wfp", fails={function: int(number)})
+    closed = {"driver_start": 87, "PacketMonitorInitialize": 87}
+    jobs.add("refused pktmon driver_start=87", *pktmon, play="wfp", fails=closed)
+    jobs.add("api asked for", *pktmon, "--pktmon-api", play="pktmon", options={"tick": TICK})
+    jobs.add("api beside another", *pktmon, play="pktmon", options={"tick": TICK}, others=True)
+    jobs.add("forbidden pktmon", *pktmon, play="pktmon", options=PRIMED, programs=False)
+    # the hold: what is tried first has a session for a moment, which is to miss nothing
+    jobs.add("forbidden ndiscap", *ndiscap, play="ndiscap", options={"hold": 1000}, programs=False)
+    jobs.add("filtered pktmon", *pktmon, EXPRESSION, play="pktmon", options=PRIMED)
+    jobs.add("filtered ndiscap", *ndiscap, EXPRESSION, play="ndiscap")
+    return jobs.run("all")
+
+
+def of(done: dict[str, Done], group: str) -> dict[str, Done]:
+    """The jobs of a group, by the rest of their names."""
+    found = {name.partition(" ")[2]: each for name, each in done.items() if name.startswith(f"{group} ")}
+    assert found
+    return found
 
 
 def converted(traces: Traces, *names: str, words: Sequence[str] = ()) -> list[Packet]:
@@ -133,32 +189,28 @@ def ties_sorted(packets: list[Packet]) -> list[tuple[Any, ...]]:
     return sorted(facts(packets))
 
 
-def test_a_trace_played_live_gives_the_packets_of_its_conversion(jobs: Jobs, traces: Traces) -> None:
-    for name in PKTMON:
-        build = int(name.partition("-")[2])
-        jobs.add(name, "capture", "--tap", "pktmon", *OUT, play=name, options=PRIMED, build=build)
-        jobs.add(f"{name} all", "capture", "--tap", "pktmon", "--components", "all", *OUT, play=name, options=PRIMED)
-    jobs.add("ndiscap", "capture", "--tap", "ndiscap", "--yes", *OUT, play="ndiscap", options={"reverse": 1})
-    jobs.add("wfp", "capture", "--tap", "wfp", *OUT, play="wfp")
-    for name, done in jobs.run("all").items():
-        trace, _, appearances = name.partition(" ")
-        expected = converted(traces, trace, words=["--appearances", "all"] if appearances else [])
-        assert done.code == 0, done.said
-        assert [each.time for each in done.packets] == [each.time for each in expected], name
-        assert ties_sorted(done.packets) == ties_sorted(expected), name
-        assert len(expected) > 1500
-        assert (done.left(), done.counts["sessions"], done.counts["driver"]) == ([], 0, 0)
+@pytest.mark.parametrize("name", [*PKTMON, *[f"{name} all" for name in PKTMON], "ndiscap", "wfp"])
+def test_a_trace_played_live_gives_the_packets_of_its_conversion(
+    done: dict[str, Done], traces: Traces, name: str
+) -> None:
+    trace, _, appearances = name.partition(" ")
+    expected = converted(traces, trace, words=["--appearances", "all"] if appearances else [])
+    live = done[name]
+    assert live.code == 0, live.said
+    assert [each.time for each in live.packets] == [each.time for each in expected]
+    assert ties_sorted(live.packets) == ties_sorted(expected)
+    assert len(expected) > 1500
+    assert (live.left(), live.counts["sessions"], live.counts["driver"]) == ([], 0, 0)
 
 
-def test_two_taps_at_once_give_one_timeline(jobs: Jobs, traces: Traces) -> None:
-    jobs.add("both", "capture", "--tap", "pktmon,ndiscap", "--yes", *OUT, play="both", options=PRIMED)
-    done = jobs.run("both")["both"]
-    assert done.code == 0, done.said
-    times = [each.time for each in done.packets]
+def test_two_taps_at_once_give_one_timeline(done: dict[str, Done], traces: Traces) -> None:
+    both = done["both"]
+    assert both.code == 0, both.said
+    times = [each.time for each in both.packets]
     assert times == sorted(times)
-    expected = facts(converted(traces, "pktmon")) + facts(converted(traces, "ndiscap"))
-    assert sorted(facts(done.packets)) == sorted(expected)
-    assert done.left() == []
+    expected = [*converted(traces, "pktmon"), *converted(traces, "ndiscap")]
+    assert ties_sorted(both.packets) == ties_sorted(expected)
+    assert both.left() == []
 
 
 def test_raw_sockets_and_pktmon_share_a_file(jobs: Jobs, traces: Traces) -> None:
@@ -172,106 +224,85 @@ def test_raw_sockets_and_pktmon_share_a_file(jobs: Jobs, traces: Traces) -> None
     finally:
         running.close()
     packets = read(jobs.folder / "raw" / "x.pcapng")
-    played = facts(converted(traces, "pktmon"))
-    times = {each[0] for each in played}
-    assert facts([each for each in packets if each.time in times]) == played
+    played = converted(traces, "pktmon")
+    times = {each.time for each in played}
+    assert ties_sorted([each for each in packets if each.time in times]) == ties_sorted(played)
     others = [each.data for each in packets if each.time not in times]
     assert sorted(set(datagrams_in(others))) == sorted(sent.datagrams)
 
 
-def test_what_came_before_ctrl_c_is_whole(jobs: Jobs, traces: Traces) -> None:
-    for tap in ("pktmon", "ndiscap", "wfp"):
-        how = {"rate": 1000, "starts": 2}
-        jobs.add(tap, "capture", "--tap", tap, "--yes", *OUT, play=tap, options=how, end=200)
-    for tap, done in jobs.run("stopped").items():
-        expected = facts(converted(traces, tap))
-        came = facts(done.packets)
-        assert done.code == 0, done.said
-        assert 100 < len(came) < len(expected)
-        assert came == expected[: len(came)]
-        assert done.left() == []
-
-
-def test_losses_are_told_and_add_up(jobs: Jobs, traces: Traces) -> None:
-    how = {"lossless": 0, "buffers": 6, "buffer_bytes": 8192, "delay": 2000, "repeat": 3}
-    jobs.add("lossy", "capture", "--tap", "wfp", "--json", *OUT, play="wfp", options=how)
-    done = jobs.run("lossy")["lossy"]
-    assert done.counts["lost"] > 1000
-    assert done.counts["played"] == done.counts["delivered"] + done.counts["lost"]
-    print(done.said)
-    assert str(done.counts["lost"]) in done.said
-    assert len(done.packets) <= done.counts["delivered"]
-
-
-REFUSALS = {
-    "StartTraceW=5": (5, "access denied"),
-    "StartTraceW=183": (1, "it exists already"),
-    "StartTraceW=1450": (1, "too many trace sessions"),
-    "EnableTraceEx2 on=1450": (1, "cannot be switched on"),
-    "OpenTraceW=5": (5, "access denied"),
-}
-
-
-def test_each_refusal_of_windows_is_told_and_leaves_nothing(jobs: Jobs) -> None:
-    for each in REFUSALS:
-        function, _, number = each.partition("=")
-        for tap in ("wfp", "ndiscap"):
-            jobs.add(f"{tap} {each}", "capture", "--tap", tap, "--yes", *OUT, play="wfp", fails={function: int(number)})
-    closed = {"driver_start": 87, "PacketMonitorInitialize": 87}
-    jobs.add("pktmon driver_start=87", "capture", "--tap", "pktmon", *OUT, play="wfp", fails=closed)
-    for name, done in jobs.run("refused").items():
-        what = name.partition(" ")[2]
-        code, words = REFUSALS.get(what, (1, "a parameter is wrong"))
-        assert done.code == code, (name, done.said)
-        assert words in done.said, (name, done.said)
-        assert "hint:" in done.said or what == "driver_start=87"
-        assert done.left() == [], name
-        assert not (done.folder / "x.pcapng").exists()
-
-
-def test_the_api_gives_the_same_packets_with_coarser_times(jobs: Jobs, traces: Traces) -> None:
-    tick = 10_000
-    jobs.add("api", "capture", "--tap", "pktmon", "--pktmon-api", *OUT, play="pktmon", options={"tick": tick})
-    jobs.add("busy", "capture", "--tap", "pktmon", *OUT, play="pktmon", options={"tick": tick}, others=True)
-    expected = converted(traces, "pktmon")
-    for name, done in jobs.run("api").items():
-        assert done.code == 0, done.said
-        assert sorted(each.data for each in done.packets) == sorted(each.data for each in expected)
-        shift = 100 * done.counts["api_shift"]
-        coarse = sorted((each.time + shift) // (100 * tick) for each in expected)
-        assert [each.time // (100 * tick) for each in done.packets] == coarse
-        assert done.counts["api_handles"] == 0
-        assert done.left() == ([] if name == "api" else ["machine/driver", "machine/service-PktMon.json"])
-
-
-def test_where_programs_are_forbidden_there_are_other_ways(jobs: Jobs, traces: Traces) -> None:
-    jobs.add("pktmon", "capture", "--tap", "pktmon", *OUT, play="pktmon", options=PRIMED, programs=False)
-    jobs.add(
-        "ndiscap", "capture", "--tap", "ndiscap", "--yes", *OUT, play="ndiscap", options={"hold": 1000}, programs=False
+@pytest.mark.parametrize("tap", ["pktmon", "ndiscap", "wfp"])
+def test_what_came_before_ctrl_c_is_whole(done: dict[str, Done], traces: Traces, tap: str) -> None:
+    stopped = of(done, "stopped")[tap]
+    expected, came = converted(traces, tap), stopped.packets
+    assert stopped.code == 0, stopped.said
+    assert 100 < len(came) < len(expected)
+    assert [each.time for each in came] == [each.time for each in expected[: len(came)]]
+    last = came[-1].time  # of packets with the last stamp, some may have come after the end
+    assert ties_sorted([each for each in came if each.time < last]) == ties_sorted(
+        [each for each in expected if each.time < last]
     )
-    for name, done in jobs.run("forbidden").items():
-        assert done.code == 0, done.said
-        assert facts(done.packets) == facts(converted(traces, name))
-        assert done.left() == []
+    assert stopped.left() == []
 
 
-def test_a_filter_goes_to_the_driver_and_holds(jobs: Jobs, traces: Traces) -> None:
-    expression = "udp and port 53"
-    jobs.add("pktmon", "capture", "--tap", "pktmon", *OUT, expression, play="pktmon", options=PRIMED)
-    jobs.add("ndiscap", "capture", "--tap", "ndiscap", "--yes", *OUT, expression, play="ndiscap")
-    for name, done in jobs.run("filtered").items():
-        assert done.code == 0, done.said
-        assert facts(done.packets) == facts(converted(traces, name, words=[expression]))
-        assert len(done.packets) > 10
-        assert done.left() == []
+def test_losses_are_told_and_add_up(done: dict[str, Done]) -> None:
+    lossy = done["lossy"]
+    lost = lossy.counts["lost"]
+    assert lost > 1000
+    assert lossy.counts["played"] == lossy.counts["delivered"] + lost
+    assert re.search(rf"\b{lost}\b", lossy.said)
+    assert 0 < len(lossy.packets) <= lossy.counts["delivered"]
+
+
+def test_each_refusal_of_windows_is_told_and_leaves_nothing(done: dict[str, Done]) -> None:
+    refused = of(done, "refused")
+    assert len(refused) == 2 * len(REFUSALS) + 1
+    for name, each in refused.items():
+        code, words = REFUSALS.get(name.partition(" ")[2], (1, "a parameter is wrong"))
+        assert each.code == code, (name, each.said)
+        assert words in each.said, (name, each.said)
+        assert each.left() == [], name
+        assert not (each.folder / "x.pcapng").exists()
+
+
+def test_the_api_gives_the_same_packets_with_coarser_times(done: dict[str, Done], traces: Traces) -> None:
+    expected = converted(traces, "pktmon")
+    for name, each in of(done, "api").items():
+        assert each.code == 0, each.said
+        assert sorted(packet.data for packet in each.packets) == sorted(packet.data for packet in expected)
+        shift = 100 * each.counts["api_shift"]
+        coarse = sorted((packet.time + shift) // (100 * TICK) for packet in expected)
+        assert [packet.time // (100 * TICK) for packet in each.packets] == coarse
+        assert each.counts["api_handles"] == 0
+        others = ["machine/driver", "machine/service-PktMon.json"]
+        assert each.left() == ([] if name == "asked for" else others)
+
+
+def test_where_programs_are_forbidden_there_are_other_ways(done: dict[str, Done], traces: Traces) -> None:
+    for name, each in of(done, "forbidden").items():
+        assert each.code == 0, each.said
+        assert ties_sorted(each.packets) == ties_sorted(converted(traces, name))
+        assert each.left() == []
+
+
+def test_a_filter_goes_to_the_driver_and_holds(done: dict[str, Done], traces: Traces) -> None:
+    filtered = of(done, "filtered")
+    for name, each in filtered.items():
+        assert each.code == 0, each.said
+        assert ties_sorted(each.packets) == ties_sorted(converted(traces, name, words=[EXPRESSION]))
+        assert len(each.packets) > 10
+        assert each.left() == []
+    assert [words[1:3] for words in filtered["pktmon"].commands()].count(["filter", "add"]) > 0
+    assert "-IpProtocols 17" in filtered["ndiscap"].commands()[0][-1]
 
 
 POINTS = {
-    "pktmon": ("service-PktMon", "driver", "filters", "packets"),
-    "ndiscap": ("netevent", "binding", "packets"),
-    "ndiscap netsh": ("netsh", "packets"),
-    "wfp": ("service-WfpCapture", "packets"),
+    "pktmon": ("filters", "packets"),
+    "ndiscap": ("binding", "packets"),
+    "ndiscap netsh": ("packets",),
+    "wfp": ("packets",),
 }
+"""where captures are killed: in the middle of beginning, and with everything in place"""
 
 
 def test_a_capture_killed_at_any_point_leaves_what_cleanup_ends(jobs: Jobs) -> None:
@@ -290,18 +321,18 @@ def test_a_capture_killed_at_any_point_leaves_what_cleanup_ends(jobs: Jobs) -> N
             folders[name] = jobs.folder / name
             running[name] = jobs.start(name)
     try:
-        for each in running.values():
-            each.until(b"\nat ")
-            each.signal(signal.SIGKILL)
-            each.end()
+        for process in running.values():
+            process.until(b"\nat ")
+            process.signal(signal.SIGKILL)
+            process.end()
     finally:
-        for each in running.values():
-            each.close()
+        for process in running.values():
+            process.close()
     for name, folder in folders.items():
         assert left_in(folder) != [], name
         jobs.add(f"clean {name}", "cleanup", folder=folder)
         jobs.add(f"again {name}", "cleanup", folder=folder)
-    for name, done in jobs.run("clean").items():
-        assert done.code == 0, (name, done.said)
-        assert done.left() == [], (name, done.said)
-        assert ("nothing is left" in done.said) == name.startswith("again"), (name, done.said)
+    for name, each in jobs.run("clean").items():
+        assert each.code == 0, (name, each.said)
+        assert each.left() == [], (name, each.said)
+        assert ("nothing is left" in each.said) == name.startswith("again"), (name, each.said)

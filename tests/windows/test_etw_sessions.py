@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bed import PYTHON, run_windows
-from etw_traces import Traces, make
+from etw_traces import Traces, made_once
 
 SCRIPT = Path(__file__).resolve().parent / "etw_checks.py"
 NOTHING_LOST = {"ring": 0, "ring_bytes": 0, "failed": 0, "cut": 0, "mechanism": 0, "buffers": 0}
@@ -16,7 +16,7 @@ NOTHING_LOST = {"ring": 0, "ring_bytes": 0, "failed": 0, "cut": 0, "mechanism": 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
-    return make(tmp_path_factory.mktemp("traces"))
+    return made_once(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="module")
