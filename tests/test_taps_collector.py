@@ -19,6 +19,7 @@ import etwcap
 from etwcap.errors import EtwcapError, RightsError
 from etwcap.packets import Chunk, Context, Description, EventTable, Interface, Machine, Mark, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
+from etwcap.packets.receipt import Note
 from etwcap.pipeline.capture import CaptureOptions, capture
 from etwcap.pipeline.protocols import Stage
 from etwcap.providers.rawsocket_layout import LINK_TYPE
@@ -131,6 +132,7 @@ def collecting(source: Records, end: socket.socket) -> threading.Thread:
 
 def test_records_come_through_whole(ends: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
     source = Records(Context())
+    source.context.receipt.note("late", "events came late", 3)
     thread = collecting(source, ends[0])
     context = Context()
     remote = RemoteSource(Socket(ends[1], timed=True), context)
@@ -153,6 +155,7 @@ def test_records_come_through_whole(ends: tuple[socket.socket, socket.socket], t
     assert face.ipv6 == [IPv6Interface("fe80::1/64")]
     assert context.descriptions[0].machine.processors == 8
     assert remote.losses() == TapLosses(ring=5)
+    assert outcome.receipt.notes["late"] == Note("late", "events came late", 3)
 
 
 def test_the_front_end_can_stop_the_collector(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -313,6 +316,9 @@ def test_good_bytes_are_packets() -> None:
         (HELLO + wire.text_frame(FrameKind.LOSSES, {"ring": True}), "ring"),
         (HELLO + batch(b"x", interface=1), "not there"),
         (HELLO + wire.text_frame(FrameKind.FAILURE, {"what": ["x"]}), "what"),
+        (HELLO + wire.text_frame(FrameKind.RECEIPT, {"kind": "late", "text": "x" * 1025, "count": 1}), "text"),
+        (HELLO + wire.text_frame(FrameKind.RECEIPT, {"kind": "late", "text": "x", "count": -1}), "count"),
+        (HELLO + wire.text_frame(FrameKind.RECEIPT, {"kind": "late", "text": "x", "count": 1}) * 257, "too much"),
     ],
 )
 def test_what_a_collector_may_not_say_is_a_clear_error(data: bytes, says: str) -> None:

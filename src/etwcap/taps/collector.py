@@ -48,7 +48,11 @@ def collect(source: LiveTapSource, context: Context, pipe: Duplex) -> bool:
     finally:
         source.stop()
         source.close()
-    return there and pipe.write(wire.text_frame(FrameKind.LOSSES, asdict(source.losses()))) and _end(pipe)
+    last = [wire.text_frame(FrameKind.LOSSES, asdict(source.losses()))]
+    for note in context.receipt.notes.values():
+        facts = {"kind": note.kind, "text": note.text[: wire.LONGEST_NOTE], "count": note.count}
+        last.append(wire.text_frame(FrameKind.RECEIPT, facts))
+    return there and all(pipe.write(each) for each in [*last, wire.frame(FrameKind.END)])
 
 
 def tell_failure(pipe: Duplex, error: EtwcapError) -> bool:
@@ -92,10 +96,6 @@ def _wait_for_stop(pipe: Duplex, source: LiveTapSource) -> None:
         pass
     finally:
         source.stop()
-
-
-def _end(pipe: Duplex) -> bool:
-    return pipe.write(wire.frame(FrameKind.END))
 
 
 def _batch(chunk: Chunk) -> Batch:

@@ -25,6 +25,7 @@ from etwcap.taps.reader import LEAD
 from etwcap.taps.wire import FrameKind, WireError
 
 MOST_INTERFACES: Final = 4096
+MOST_NOTES: Final = 256
 LONGEST_NAME: Final = 1024
 SILENCE: Final = 10.0
 """s: a collector sends a batch at least every 250 ms; one that sends nothing for so long hangs"""
@@ -71,6 +72,7 @@ class RemoteSource:
         self._tell = tell
         self._losses = TapLosses()
         self._interfaces: list[int] = []
+        self._notes = 0
         self._complete = -(2**63)
         self._bytes = 0
         self._stopping = threading.Event()
@@ -128,6 +130,8 @@ class RemoteSource:
                 raise failure_of(wire.read_text(body))
             elif kind is FrameKind.NOTE:
                 self._tell(_text(wire.read_text(body), "text"))
+            elif kind is FrameKind.RECEIPT:
+                self._take_note(wire.read_text(body))
             elif kind is FrameKind.LOSSES:
                 self._take_losses(wire.read_text(body))
             else:
@@ -164,6 +168,14 @@ class RemoteSource:
         )
         self._description.losses.events = self._losses.ring + (self._losses.mechanism or 0)
         self._description.losses.buffers = self._losses.buffers
+
+    def _take_note(self, facts: dict[str, Any]) -> None:
+        """What the collector noted, as if it had been noted here."""
+        kind, text, count = _text(facts, "kind", 64), _text(facts, "text", wire.LONGEST_NOTE), _number(facts, "count")
+        self._notes += 1
+        if self._notes > MOST_NOTES:
+            raise WireError("the collector notes too much")
+        self._context.receipt.note(kind, text, count)
 
     def _take_interface(self, facts: dict[str, Any]) -> None:
         number, made = _number(facts, "number"), interface_of(facts)

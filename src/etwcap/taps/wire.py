@@ -6,8 +6,8 @@ beyond "stop". A frame is
     0 u32 length of the body   4 u8 kind   5 u8[3] 0   8 body
 
 and all numbers are little-endian. From the collector: HELLO (JSON, once, first), INTERFACE (JSON, before the first
-record of it, and again when more is known), BATCH (records), LOSSES and NOTE (JSON), then END (empty) or FAILURE
-(JSON). From the front end: STOP (empty), once.
+record of it, and again when more is known), BATCH (records), LOSSES, NOTE (a line for people) and RECEIPT (a note of
+the receipt; all JSON), then END (empty) or FAILURE (JSON). From the front end: STOP (empty), once.
 
 A batch is
 
@@ -36,6 +36,8 @@ LONGEST: Final = 8 << 20
 """bytes of a body at most"""
 LONGEST_TEXT: Final = 1 << 20
 """bytes of JSON at most"""
+LONGEST_NOTE: Final = 1024
+"""characters of a note of the receipt at most"""
 LONGEST_RECORD: Final = 1 << 17
 """bytes of one record at most: 64 for the head of a raw record, 65,535 for its packet, and room"""
 MOST_ROWS: Final = 1 << 16
@@ -57,10 +59,11 @@ class FrameKind(enum.IntEnum):
     FAILURE = 6
     INTERFACE = 7
     NOTE = 8
+    RECEIPT = 9
 
 
 _EMPTY: Final = (FrameKind.STOP, FrameKind.END)
-_TEXT: Final = (FrameKind.HELLO, FrameKind.LOSSES, FrameKind.FAILURE, FrameKind.INTERFACE, FrameKind.NOTE)
+_TEXT: Final = tuple(kind for kind in FrameKind if kind not in (*_EMPTY, FrameKind.BATCH))
 
 
 class WireError(EtwcapError):
