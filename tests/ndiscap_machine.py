@@ -21,8 +21,9 @@ from etwcap.taps.etw_session import EtwSession
 from etwcap.taps.journal import Journal
 from etwcap.taps.journal_store import FolderStore
 from etwcap.taps.ndiscap import NdisCapTap
-from etwcap.taps.ndiscap_means import CAPTURE_MODE, PARAMETERS, REF_COUNT, Means, TraceFolders
+from etwcap.taps.ndiscap_means import CAPTURE_MODE, PARAMETERS, REF_COUNT, Means
 from etwcap.taps.protocol import Changes
+from etwcap.taps.trace_folders import TraceFolders
 from etwcap.windows.adapters import ETHERNET, LOOPBACK, WIFI, Adapter
 from etwcap.windows.clock import Counter
 from etwcap.windows.etw import Etw, SessionState

@@ -24,10 +24,10 @@ from etwcap.providers.pktmon_layout import GUID, EventId
 from etwcap.taps.etw_stage import Network
 from etwcap.taps.journal import Journal
 from etwcap.taps.journal_store import FolderStore
-from etwcap.taps.ndiscap_means import TraceFolders
 from etwcap.taps.pktmon import PktMonTap
 from etwcap.taps.pktmon_driver import PktMonMeans
 from etwcap.taps.protocol import Changes
+from etwcap.taps.trace_folders import TraceFolders
 from etwcap.windows import pktmon_device as device
 from etwcap.windows.adapters import ETHERNET, WIFI, Adapter
 from etwcap.windows.clock import Counter

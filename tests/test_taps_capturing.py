@@ -370,9 +370,10 @@ def test_a_tap_that_interrupts_the_network_is_never_taken_unasked() -> None:
     assert choose_taps(taps, ("ndiscap",)) == ["ndiscap"]  # type: ignore[arg-type]
 
 
-def test_missing_rights_are_told_as_such() -> None:
-    with pytest.raises(RightsError, match="not elevated"):
-        choose_taps({"raw": StandIn("raw", [NO_RIGHTS])}, ())
+def test_missing_rights_are_no_reason_against_a_tap_since_consent_gives_them() -> None:
+    assert choose_taps({"raw": StandIn("raw", [NO_RIGHTS])}, ()) == ["raw"]
+    with pytest.raises(NotHereError, match="there is no driver"):
+        choose_taps({"raw": StandIn("raw", [NO_RIGHTS, MISSING])}, ())
 
 
 @pytest.mark.parametrize(

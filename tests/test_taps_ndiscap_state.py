@@ -14,9 +14,9 @@ from etwcap.packets import Chunk, Context, EventTable, Mark, PacketTable
 from etwcap.providers.ndiscap_build import build_packet_event, build_source_info
 from etwcap.taps.ndiscap import PROVIDER
 from etwcap.taps.ndiscap_cleanup import CaptureBindings, change_name
-from etwcap.taps.ndiscap_means import TraceFolders
 from etwcap.taps.ndiscap_stages import NOT_BOUND, AdapterRecords, SilenceWatch
 from etwcap.taps.protocol import Condition, State, TapOptions, usable
+from etwcap.taps.trace_folders import TraceFolders
 from etwcap.windows.filter_binding import FilterBinding, filter_binding
 from etwcap.windows.processes import ProcessIdentity
 from etwcap.windows.version import WindowsVersion

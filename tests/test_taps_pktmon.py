@@ -17,6 +17,7 @@ from etwcap.taps.cleanup import CleanupReport, TraceSessions, Undoer, cleanup
 from etwcap.taps.driver_cleanup import Drivers
 from etwcap.taps.journal import DRIVER, SESSION
 from etwcap.taps.pktmon_cleanup import PktMonCaptures
+from etwcap.taps.pktmon_stream import RESOLUTION
 from etwcap.taps.protocol import LiveTapSource, TapOptions
 from frames import traffic
 from pktmon_windows import ME, Killed, PktMonWindows
@@ -340,7 +341,7 @@ def test_without_any_way_the_api_is_used(windows: PktMonWindows) -> None:
     windows.has_api = True
     tap = windows.tap()
     source = tap.open(windows.context, [], TapOptions(ring=1 << 20), windows.changes)
-    assert tap.coarse_stamps(TapOptions())
+    assert source.describe().resolution == RESOLUTION
     captured(windows, source)
     assert windows.clean() == []
 

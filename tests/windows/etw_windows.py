@@ -27,11 +27,12 @@ from etwcap.taps.etw_stage import Network
 from etwcap.taps.journal import BINDING, DRIVER, FIREWALL_RULE, SESSION
 from etwcap.taps.ndiscap import NdisCapTap
 from etwcap.taps.ndiscap_cleanup import CaptureBindings
-from etwcap.taps.ndiscap_means import Means, TraceFolders
+from etwcap.taps.ndiscap_means import Means
 from etwcap.taps.pktmon import PktMonTap
 from etwcap.taps.pktmon_cleanup import PktMonCaptures
 from etwcap.taps.pktmon_driver import PktMonMeans
 from etwcap.taps.protocol import Tap
+from etwcap.taps.trace_folders import TraceFolders
 from etwcap.taps.wfp import WfpTap
 from etwcap.taps.wfp_cleanup import WfpDriver
 from etwcap.taps.wfp_driver import Driver

@@ -176,7 +176,8 @@ def test_without_sio_rcvall_each_command_says_so(start: Starter) -> None:
     assert b": no tap can be used." in table.said
     assert b"Wine has no PktMon" in table.said
     taps = {each["tap"]: each for each in json.loads(facts.said)}
-    assert {name: tap["usable"] for name, tap in taps.items()} == dict.fromkeys(("pktmon", "ndiscap", "wfp", "raw"), False)
+    names = ("pktmon", "ndiscap", "wfp", "raw")
+    assert {name: tap["usable"] for name, tap in taps.items()} == dict.fromkeys(names, False)
     raw = taps["raw"]
     assert {each["name"]: each["state"] for each in raw["conditions"]} == {
         "windows": "missing", "native core": "met", "rights": "met", "addresses": "met", "firewall": "missing",

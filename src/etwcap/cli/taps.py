@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from etwcap.errors import NotHereError
+from etwcap.errors import NotHereError, RightsError
 
 NOT_HERE = "taps are Windows' own; here these work: etwcap info, convert, synth, completion"
 
@@ -17,7 +17,7 @@ First what can be used and what to type. Then of each tap what is missing or not
 without. The line that begins with > is the command that mends it, for an elevated prompt, or what sees the same.
 
 \b
-Exit codes: 0 a tap can be used, 6 none can, or this is not Windows.
+Exit codes: 0 a tap can be used, 5 only by an administrator, 6 none can, or this is not Windows.
 """
 
 
@@ -41,4 +41,7 @@ def command(verbose: bool, as_json: bool) -> int:
     else:
         width = shutil.get_terminal_size((WIDTH, 25)).columns if sys.stdout.isatty() else WIDTH
         click.echo("\n".join(tap_lines(states, width, machine=str(this_windows()), everything=verbose)))
-    return 0 if any(state.usable is not False for state in states) else NotHereError.exit_code
+    if any(state.usable is not False for state in states):
+        return 0
+    only_rights = any(state.lacks_only_rights for state in states)
+    return RightsError.exit_code if only_rights else NotHereError.exit_code

@@ -23,7 +23,7 @@ from etwcap.taps.collecting import Collection, start_collector
 from etwcap.taps.journal import PART_FILE, Journal
 from etwcap.taps.opening import KEEPS_PRIVILEGES, all_taps, check_names, open_taps, share_interfaces
 from etwcap.taps.per_tap import PerTap
-from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, Tap, TapOptions, usable
+from etwcap.taps.protocol import RIGHTS, Changes, Condition, LiveTapSource, State, Tap, TapOptions, usable_with_consent
 from etwcap.taps.remote import RemoteSource, TimedDuplex
 from etwcap.taps.rule import open_firewall
 from etwcap.taps.several import LiveMerge, LiveStaged
@@ -362,13 +362,14 @@ def check_components(text: str) -> None:
 def choose_taps(taps: dict[str, Tap], wanted: Sequence[str]) -> list[str]:
     """The taps that are wanted, or the first of BY_ITSELF that is not known to be unusable here.
 
-    Raises RightsError or NotHereError with what is missing.
+    Rights are no reason against one: without them a collector is started, after consent. Raises NotHereError with what
+    is missing.
     """
     if wanted:
         return list(dict.fromkeys(wanted))
     found: dict[str, Sequence[Condition]] = {name: taps[name].available() for name in BY_ITSELF if name in taps}
     for name, conditions in found.items():
-        if usable(conditions) is not False:
+        if usable_with_consent(conditions) is not False:
             return [name]
     raise none_usable(found)
 
@@ -379,7 +380,7 @@ def none_usable(found: Mapping[str, Sequence[Condition]]) -> EtwcapError:
     rights = False
     for name, conditions in found.items():
         missing = [each for each in conditions if each.needed and each.state is State.MISSING]
-        rights = rights or all(each.name == "rights" for each in missing)
+        rights = rights or all(each.name == RIGHTS for each in missing)
         reasons.append(f"{name}: {'; '.join(each.why for each in missing)}")
     kind = RightsError if rights and found else NotHereError
     return kind("no tap can be used here", cause=" · ".join(reasons), hint="etwcap taps tells how to mend it")

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from etwcap.packets.words import safe_text
-from etwcap.taps.protocol import Condition, State, Tap, usable
+from etwcap.taps.protocol import RIGHTS, Condition, State, Tap, usable, usable_with_consent
 
 WIDTH: Final = 100
 """columns where the terminal does not say"""
-RIGHTS: Final = "rights"
-"""name of the condition that a capture mends itself, by asking for an administrator's consent"""
 USUAL: Final = ("pktmon", "raw", "ndiscap", "wfp")
 """which tap to propose, the better first"""
 
@@ -44,8 +42,7 @@ class TapState:
     @property
     def lacks_only_rights(self) -> bool:
         """Whether an administrator could use it."""
-        rest = [each for each in self.conditions if each.name != RIGHTS]
-        return self.usable is False and usable(rest) is not False
+        return self.usable is False and usable_with_consent(self.conditions) is not False
 
     @property
     def verdict(self) -> str:

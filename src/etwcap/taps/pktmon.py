@@ -74,7 +74,6 @@ class PktMonTap:
         self._clock = clock
         self._counter = counter or Counter()
         self._network = network
-        self._by_api = False
 
     def available(self) -> list[Condition]:
         """Windows, the native core, rights, the driver and a way to it, and what may be in the way."""
@@ -89,11 +88,6 @@ class PktMonTap:
         """Nothing: PktMon is part of the network stack already."""
         return ""
 
-    def coarse_stamps(self, options: TapOptions) -> bool:
-        """Whether times do not tell what came first: they are those of the API, which was asked for, or had to be
-        used."""
-        return self._by_api or options.pktmon_api
-
     def open(
         self, context: Context, interfaces: Sequence[str], options: TapOptions, changes: Changes | None = None
     ) -> LiveTapSource:
@@ -103,7 +97,6 @@ class PktMonTap:
         check_choice(options.components, interfaces)
         version = self._version()
         self._check(version)
-        self._by_api = False
         if options.pktmon_api:
             return self._open_api(context, interfaces, options, changes, version)
         try:
@@ -242,7 +235,6 @@ class PktMonTap:
             source = EtwRecordSource(feed, FileTimeClock(), context, description, tap=self.name, options=options)
             source.put_first(rundown(offered, known, file_time()))
             undo.pop_all()
-        self._by_api = True
         return LiveStaged(source, stages) if stages else source
 
     def _description(self, version: WindowsVersion, *, resolution: int = 0) -> Description:

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from etwcap.errors import EtwcapError, NotHereError
 from etwcap.filters.split import Constraint
-from etwcap.taps.ndiscap_means import TraceFolders
 from etwcap.taps.pktmon_filters import as_words, filter_words, legacy_filter, protocol_constraint, whole_addresses
+from etwcap.taps.trace_folders import TraceFolders
 from etwcap.windows import pktmon_device as device
 from etwcap.windows.drivers import driver_file
 from etwcap.windows.etw import Etw

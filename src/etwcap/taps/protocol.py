@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from etwcap.packets import Context, Description
 from etwcap.pipeline.capture import LiveSource
@@ -152,6 +152,15 @@ class Tap(Protocol):
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
         """What makes packets of the tap's records, as ``open`` has it behind its source unless ``options.records``."""
         ...
+
+
+RIGHTS: Final = "rights"
+"""name of the condition that a capture mends itself, by asking for an administrator's consent"""
+
+
+def usable_with_consent(conditions: Sequence[Condition]) -> bool | None:
+    """Whether a tap can be used as its conditions stand once an administrator has consented; None: not known."""
+    return usable([each for each in conditions if each.name != RIGHTS])
 
 
 def usable(conditions: Sequence[Condition]) -> bool | None:

@@ -10,15 +10,16 @@
 struct session *all_sessions[MOST_SESSIONS];
 static uint64_t generation;
 
-/* ---- kept on the disk, for other processes: a file per session, named by its name in hexadecimal ---- */
+/* ---- kept on the disk, for other processes: a file per session, named after it ---- */
 
 static bool session_file(const wchar_t *name, wchar_t *path)
 {
-    wchar_t hex[4 * 100 + 16] = L"session-";
-    size_t at = wcslen(hex);
-    for (; *name && at + 5 < sizeof hex / sizeof *hex; name++)
-        at += (size_t)swprintf(hex + at, 5, L"%04x", towlower(*name));
-    return machine_file(hex, path);
+    wchar_t file[NAME_LENGTH + 16] = L"session-";
+    size_t at = wcslen(file);
+    for (; *name && at < NAME_LENGTH; name++)
+        file[at++] = iswalnum(*name) || *name == L'-' ? towlower(*name) : L'_';
+    file[at] = 0;
+    return machine_file(file, path);
 }
 
 static bool file_there(const wchar_t *path)
