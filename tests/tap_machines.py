@@ -191,9 +191,7 @@ LOCKED = replace(REFUSED, policy=SigningPolicy(True, False, memory_integrity=Tru
 
 MACHINES = {
     "A desktop with Windows 10 22H2": TapMachine(WINDOWS_10, api=False),
-    "A laptop with Windows 11 24H2, on which Message Analyzer was installed": TapMachine(
-        driver=replace(REFUSED, policy=SigningPolicy(True, False, memory_integrity=True))
-    ),
+    "A laptop with Windows 11 24H2, on which Message Analyzer was installed": TapMachine(driver=LOCKED),
     "A virtual machine with Server 2022, by Remote Desktop, on which NdisCap is bound already": TapMachine(
         SERVER_2022,
         adapters=[CARD, SECOND, LOOP],
@@ -209,6 +207,6 @@ MACHINES = {
         driver=LOCKED,
         firewall_readable=False,
     ),
-    "The laptop again, from a prompt without an administrator's rights": TapMachine(elevated=False),
+    "The laptop again, from a prompt without an administrator's rights": TapMachine(driver=LOCKED, elevated=False),
 }
 """The machines of docs/taps.md, by the words that stand above what each says."""
