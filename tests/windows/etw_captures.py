@@ -11,7 +11,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from etwcap.cli import main
 from etwcap.taps.journal import USER_KINDS, Journal
 from etwcap.taps.protocol import Tap
 from etwcap.windows.firewall import Firewall
+from etwcap.windows.handles import kernel32
 from etwcap.windows.processes import Processes
 
 COUNTS = (
@@ -73,6 +74,9 @@ class Ending(console.ConsoleEvents):
 
     standin: StandIn
     job: Job
+
+    def __init__(self, stop: Callable[[console.ConsoleEvent], None]) -> None:
+        super().__init__(stop, library=kernel32())  # without a window: Wine's desktop would begin, and stay
 
     def __enter__(self) -> console.ConsoleEvents:
         entered = super().__enter__()

@@ -306,28 +306,22 @@ POINTS = {
 
 
 def test_a_capture_killed_at_any_point_leaves_what_cleanup_ends(jobs: Jobs) -> None:
-    running: dict[str, Running] = {}
     folders: dict[str, Path] = {}
     for which, points in POINTS.items():
         tap, _, way = which.partition(" ")
         for point in points:
             name = f"{which} {point}".replace(" ", "-")
-            options = {**PRIMED, "rate": 2000}
             build = 9200 if way else 26100  # before NetEvent there was netsh
             words = ("capture", "--tap", tap, "--yes", *OUT, "tcp", "or", "udp")
-            jobs.add(
-                name, *words, play="both" if tap != "wfp" else "wfp", options=options, at=point, end=200, build=build
-            )
+            jobs.add(name, *words, play=tap, options={**PRIMED, "rate": 2000}, at=point, end=200, build=build)
             folders[name] = jobs.folder / name
-            running[name] = jobs.start(name)
-    try:
-        for process in running.values():
-            process.until(b"\nat ")
-            process.signal(signal.SIGKILL)
-            process.end()
-    finally:
-        for process in running.values():
-            process.close()
+            process = jobs.start(name)
+            try:
+                process.until(b"\nat ")
+                process.signal(signal.SIGKILL)
+                process.end()
+            finally:
+                process.close()
     for name, folder in folders.items():
         assert left_in(folder) != [], name
         jobs.add(f"clean {name}", "cleanup", folder=folder)
