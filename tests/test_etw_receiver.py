@@ -19,7 +19,7 @@ from etwcap.etl import build
 from etwcap.etl.records import EVENT32, EVENT64, RECORD
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.native import use_backend
-from etwcap.native.etw_receiver import SLOTS, EtwReceiver, ReceiverCounts, late_calls
+from etwcap.native.etw_receiver import SLOTS, EtwReceiver, ReceiverCounts
 from etwcap.native.ring import ETW_RECORD, Drained, Ring
 from etwcap.packets import Context
 from etwcap.sources.etl import EtlSource
@@ -198,10 +198,10 @@ def test_a_call_after_the_end_does_nothing_and_is_counted() -> None:
         receiver = EtwReceiver(ring)
         call_with([Event(bytes(80))], receiver)
         receiver.end()
-        before = late_calls()
+        before = EtwReceiver.late_calls()
         call_with([Event(bytes(80))], receiver)
         assert end_buffer(receiver) == 0, "which ends ProcessTrace"
-        assert late_calls() == before + 3
+        assert EtwReceiver.late_calls() == before + 3
         context, receiver.context = receiver.context, 0
         assert end_buffer(receiver) == 1, "a buffer that is nobody's"
         receiver.context = context
@@ -210,7 +210,7 @@ def test_a_call_after_the_end_does_nothing_and_is_counted() -> None:
         receiver.close()
     with Ring(1 << 16) as ring, EtwReceiver(ring) as other:  # in the same slot, for another session
         call_with([Event(bytes(80))], receiver)
-        assert late_calls() == before + 5
+        assert EtwReceiver.late_calls() == before + 5
         assert other.counts().records == 0 == ring.counts().taken
         assert receiver.counts().records == 1, "what it had counted stays"
         receiver.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from etwcap.errors import EtwcapError
 from etwcap.etl.build import event_record
-from etwcap.native.pktmon_stream import SLOTS, StreamReceiver, late_calls
+from etwcap.native.pktmon_stream import SLOTS, StreamReceiver
 from etwcap.native.ring import ETW_RECORD, Ring
 from etwcap.providers.pktmon_build import build_packet_event
 from etwcap.providers.pktmon_layout import GUID
@@ -213,7 +213,7 @@ def test_errors_and_warnings_of_the_stream_are_kept() -> None:
 
 def test_a_call_after_the_end_does_nothing() -> None:
     with opened() as stream:
-        before = late_calls()
+        before = StreamReceiver.late_calls()
         stream.receiver.close()
         stream.packet(b"late")
         stream.event(1)
@@ -223,7 +223,7 @@ def test_a_call_after_the_end_does_nothing() -> None:
         other.close()
         stream.deliver(b"", MetadataOffset=0)
         DATA(stream.receiver.data_callback)(0xFF, None)
-        assert late_calls() == before + 5
+        assert StreamReceiver.late_calls() == before + 5
 
 
 def test_the_end_of_a_stream_is_the_end_of_its_ring() -> None:

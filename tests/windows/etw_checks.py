@@ -27,7 +27,7 @@ from etw_play import NDISCAP, PKTMON, WFP, read_play
 from etw_standin import StandIn
 
 from etwcap.errors import WindowsCallError
-from etwcap.native.etw_receiver import late_calls
+from etwcap.native.etw_receiver import EtwReceiver
 from etwcap.packets import Context, Description, Mark
 from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import Enabled, EtwSession
@@ -309,7 +309,7 @@ def name_taken() -> dict[str, Any]:
 @check
 def callbacks_after_the_end() -> dict[str, Any]:
     machine.load(folder / "ndiscap-short.play", late_calls=2000)
-    before = late_calls()
+    before = EtwReceiver.late_calls()
     live = Live(NDISCAP)
     rows, _ = live.rows(ended)
     live.close()
@@ -318,7 +318,7 @@ def callbacks_after_the_end() -> dict[str, Any]:
     return {
         "came": len(rows),
         "expected": len(played("ndiscap-short")),
-        "late calls": late_calls() - before,
+        "late calls": EtwReceiver.late_calls() - before,
         "in the next session": len(next_rows),
     }
 

@@ -6,9 +6,7 @@
  *     0 u16 processor   2 u16 logger   4 u32 0   8 the event as it lies in a file: EVENT_HEADER of 80 bytes whose first
  *     word is size, type and marker; the extended data items inline; the payload
  *
- * What Windows hands back with each event is not an address but a slot number and a generation: Windows may call after
- * the end, or never return, and finds then a slot that is no longer its own. So there is a table of slots, the only global
- * state of the core. A short lock guards each slot: a callback holds it for one record, whoever closes for a moment. */
+ * What Windows hands back with each event is a slot's number and generation (slots.h). */
 #ifndef ETWCAP_ETW_RECEIVER_H
 #define ETWCAP_ETW_RECEIVER_H
 

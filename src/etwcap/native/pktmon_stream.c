@@ -2,17 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "pktmon_stream.h"
-
-#include <stdatomic.h>
-
-#if defined(_WIN32)
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-#define REST() SwitchToThread()
-#else
-#include <sched.h>
-#define REST() sched_yield()
-#endif
+#include "slots.h"
 
 #if UINTPTR_MAX == UINT64_MAX
 _Static_assert(sizeof(struct ec_stream_data) == 32 && offsetof(struct ec_stream_data, packet_length) == 20 &&
@@ -33,83 +23,36 @@ static const uint8_t provider[16] = {0xD9, 0x80, 0x4F, 0x4D, 0xBD, 0xC8, 0x73, 0
                                      0xBB, 0x5B, 0x19, 0xC9, 0x04, 0x02, 0xC5, 0xAC};
 
 struct slot {
-    _Atomic uint32_t taken; /* the lock; all else is under it */
-    uint64_t generation;    /* of the last opening */
-    ec_ring *ring;          /* NULL: ended */
-    uint32_t open;
+    struct ec_slot base;
     struct ec_pktmon_counts counts;
-    uint8_t apart[128]; /* so that two streams share no cache line */
+    uint8_t apart[EC_SLOT_APART];
 };
 
-static struct slot slots[EC_PKTMON_SLOTS];
-static _Atomic uint64_t late;
-
-static void lock(struct slot *s) {
-    for (uint32_t tries = 0; atomic_exchange_explicit(&s->taken, 1u, memory_order_acquire); tries++)
-        if (tries > 100) REST();
-}
-
-static void unlock(struct slot *s) { atomic_store_explicit(&s->taken, 0u, memory_order_release); }
-
-static uint64_t context_of(const struct slot *s) { return s->generation << 8 | (uint64_t)(s - slots); }
-
-/* The slot that a context names, locked; NULL where it is another's by now. */
-static struct slot *claim(uint64_t context) {
-    if ((context & 0xFFu) >= EC_PKTMON_SLOTS) return NULL;
-    struct slot *s = slots + (context & 0xFFu);
-    lock(s);
-    if (s->open && context_of(s) == context) return s;
-    unlock(s);
-    return NULL;
-}
+static struct slot all[EC_PKTMON_SLOTS];
+static struct ec_slots slots = {all, sizeof *all, EC_PKTMON_SLOTS, 0};
 
 uint64_t ec_pktmon_open(ec_ring *ring) {
-    for (struct slot *s = slots; s < slots + EC_PKTMON_SLOTS; s++) {
-        lock(s);
-        if (!s->open) {
-            s->generation = (s->generation + 1u) & (UINTPTR_MAX >> 8);
-            if (!s->generation) s->generation = 1;
-            s->ring = ring;
-            s->open = 1;
-            s->counts = (struct ec_pktmon_counts){.newest = INT64_MIN};
-            uint64_t context = context_of(s);
-            unlock(s);
-            return context;
-        }
-        unlock(s);
-    }
-    return 0;
+    uint64_t context = 0;
+    struct slot *s = (struct slot *)ec_slot_open(&slots, ring, &context);
+    if (!s) return 0;
+    s->counts = (struct ec_pktmon_counts){.newest = INT64_MIN};
+    ec_slot_unlock(&s->base);
+    return context;
 }
 
-static void end(struct slot *s) {
-    if (s->ring) ec_ring_close(s->ring);
-    s->ring = NULL;
-}
+void ec_pktmon_end(uint64_t context) { ec_slot_end(&slots, context, 0); }
 
-void ec_pktmon_end(uint64_t context) {
-    struct slot *s = claim(context);
-    if (!s) return;
-    end(s);
-    unlock(s);
-}
-
-void ec_pktmon_close(uint64_t context) {
-    struct slot *s = claim(context);
-    if (!s) return;
-    end(s);
-    s->open = 0;
-    unlock(s);
-}
+void ec_pktmon_close(uint64_t context) { ec_slot_end(&slots, context, 1); }
 
 int32_t ec_pktmon_count(uint64_t context, struct ec_pktmon_counts *counts) {
-    struct slot *s = claim(context);
+    struct slot *s = (struct slot *)ec_slot_claim(&slots, context);
     if (!s) return 0;
     *counts = s->counts;
-    unlock(s);
+    ec_slot_unlock(&s->base);
     return 1;
 }
 
-uint64_t ec_pktmon_late(void) { return atomic_load_explicit(&late, memory_order_relaxed); }
+uint64_t ec_pktmon_late(void) { return atomic_load_explicit(&slots.late, memory_order_relaxed); }
 
 /* Where the metadata and the packet lie; 0 where the offsets lead out of the data or into each other. */
 static int32_t sound(const struct ec_stream_data *given) {
@@ -154,7 +97,7 @@ static void take(struct slot *s, const struct ec_stream_data *given) {
     s->counts.packets++;
     s->counts.bytes += LEAD + size;
     if (time > s->counts.newest) s->counts.newest = time;
-    uint8_t *out = ec_ring_reserve(s->ring, LEAD + size);
+    uint8_t *out = ec_ring_reserve(s->base.ring, LEAD + size);
     if (!out) return;
     put_header(out, size, id, time, ec_u16(metadata + PROCESSOR));
     out += LEAD + HEADER;
@@ -162,24 +105,24 @@ static void take(struct slot *s, const struct ec_stream_data *given) {
     ec_put16(out + COMMON, (uint16_t)(original > UINT16_MAX ? UINT16_MAX : original));
     ec_put16(out + COMMON + 2, (uint16_t)captured);
     if (captured) memcpy(out + HEAD, given->data + given->packet_offset, captured);
-    ec_ring_commit(s->ring, EC_PKTMON_RECORD, time);
+    ec_ring_commit(s->base.ring, EC_PKTMON_RECORD, time);
 }
 
 void ec_pktmon_data(void *context, const struct ec_stream_data *given) {
-    struct slot *s = claim((uint64_t)(uintptr_t)context);
-    if (s && s->ring && given) {
+    struct slot *s = (struct slot *)ec_slot_claim(&slots, (uint64_t)(uintptr_t)context);
+    if (s && s->base.ring && given) {
         take(s, given);
-        ec_ring_publish(s->ring, INT64_MIN); /* what was refused is told too, and wakes the reader */
+        ec_ring_publish(s->base.ring, INT64_MIN); /* what was refused is told too, and wakes the reader */
     } else {
-        atomic_fetch_add_explicit(&late, 1u, memory_order_relaxed);
+        ec_slot_count_late(&slots);
     }
-    if (s) unlock(s);
+    if (s) ec_slot_unlock(&s->base);
 }
 
 void ec_pktmon_event(void *context, const uint8_t *info, uint32_t kind) {
-    struct slot *s = claim((uint64_t)(uintptr_t)context);
+    struct slot *s = (struct slot *)ec_slot_claim(&slots, (uint64_t)(uintptr_t)context);
     if (!s) {
-        atomic_fetch_add_explicit(&late, 1u, memory_order_relaxed);
+        ec_slot_count_late(&slots);
         return;
     }
     struct ec_pktmon_counts *counts = &s->counts;
@@ -195,5 +138,5 @@ void ec_pktmon_event(void *context, const uint8_t *info, uint32_t kind) {
         counts->warnings++;
         if (info && !counts->fatal) counts->reason = ec_u32(info + 4);
     }
-    unlock(s);
+    ec_slot_unlock(&s->base);
 }

@@ -1,9 +1,8 @@
 /* What PktMonApi.dll calls: the packets of a realtime stream, each into a ring as the record of an ETL file that
  * PktMon's driver would have written, event 160, or 170 for a drop.
  *
- * The stream is told a number, a slot and its generation, and no address: a callback after the end finds a slot that
- * is no longer its own, and does nothing. A short lock guards each slot, since it is not documented how many threads
- * call. */
+ * The stream is told a slot's number and generation (slots.h), whose lock also serves where several threads call: how
+ * many do is not documented. */
 #ifndef ETWCAP_PKTMON_STREAM_H
 #define ETWCAP_PKTMON_STREAM_H
 

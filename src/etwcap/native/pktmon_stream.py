@@ -1,24 +1,19 @@
 """What PktMonApi.dll calls, as addresses: the packets of a realtime stream into a ring.
 
 Each becomes the record of an ETL file that PktMon's driver would have written: event 160, or 170 for a drop, whose head
-is the first 30 bytes of the stream's metadata (PACKETMONITOR_STREAM_METADATA). There is no twin: the callbacks run on a
-thread of Windows that waits for no interpreter.
+is the first 30 bytes of the stream's metadata (PACKETMONITOR_STREAM_METADATA).
 """
 
 from __future__ import annotations
 
 import ctypes
-from types import TracebackType
 from typing import NamedTuple
 
-from etwcap.errors import EtwcapError, NativeCoreError
-from etwcap.native.loader import function, library
 from etwcap.native.ring import Ring
+from etwcap.native.slot import NO_STAMP, Slot
 
 SLOTS = 16
 """streams that one process can have at a time"""
-NO_STAMP = -(2**63)
-"""``newest`` before the first packet"""
 
 
 class _Counts(ctypes.Structure):
@@ -57,61 +52,19 @@ class StreamCounts(NamedTuple):
     """bytes of a packet at most, as the stream said when it started; 0 before"""
 
 
-class StreamReceiver:
-    """A slot for the packets of one stream into ``ring``, as its only producer (a context manager).
+class StreamReceiver(Slot):
+    """A slot for the packets of one stream into a ring; see ``Slot``.
 
-    ``context``, ``data_callback`` and ``event_callback`` are for PacketMonitorCreateRealtimeStream. A call that comes
-    after ``close`` does nothing, however late it is. Raises NativeCoreError without the native core, EtwcapError where
-    all slots are taken.
+    ``context``, ``data_callback`` and ``event_callback`` are for PacketMonitorCreateRealtimeStream.
     """
 
+    PREFIX, WHAT, MOST, LAYOUT = "ec_pktmon", "streams of PktMon", SLOTS, _Counts
+
     def __init__(self, ring: Ring) -> None:
-        core = library()
-        if core is None:
-            raise NativeCoreError("streams of PktMon are read by the native core alone", cause="the twin runs")
-        wide, address = ctypes.c_uint64, ctypes.c_void_p
-        self._end = function(core, "ec_pktmon_end", None, wide)
-        self._close = function(core, "ec_pktmon_close", None, wide)
-        self._count = function(core, "ec_pktmon_count", ctypes.c_int32, wide, address)
-        self._last = StreamCounts()
-        self.context = int(function(core, "ec_pktmon_open", wide, address)(ring.address))
-        self.data_callback = _address(core, "ec_pktmon_data")
-        self.event_callback = _address(core, "ec_pktmon_event")
-        if not self.context:
-            raise EtwcapError("too many streams of PktMon are read at once", cause=f"{SLOTS} at most in one process")
+        super().__init__(ring)
+        self.data_callback = self._callback("data")
+        self.event_callback = self._callback("event")
 
     def counts(self) -> StreamCounts:
         """What came so far; after ``close``, what had come then."""
-        counts = _Counts()
-        if self._count(self.context, ctypes.addressof(counts)):
-            self._last = StreamCounts(*(int(getattr(counts, name)) for name in StreamCounts._fields))
-        return self._last
-
-    def end(self) -> None:
-        """Let nothing more into the ring, and have its reader come to the end. Safe twice, from any thread."""
-        self._end(self.context)
-
-    def close(self) -> None:
-        """End, and give the slot back; the ring may be closed then. Safe twice."""
-        self.counts()
-        self._close(self.context)
-
-    def __enter__(self) -> StreamReceiver:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def late_calls() -> int:
-    """Calls in the life of this process that came after the end of what they were for."""
-    core = library()
-    return 0 if core is None else int(function(core, "ec_pktmon_late", ctypes.c_uint64)())
-
-
-def _address(core: ctypes.CDLL, name: str) -> int:
-    address = ctypes.cast(core[name], ctypes.c_void_p).value
-    assert address is not None
-    return address
+        return StreamCounts(**self._counted())

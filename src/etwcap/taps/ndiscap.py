@@ -6,7 +6,6 @@ so that is done with the user's consent alone, and not where it is bound already
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,9 +14,10 @@ from uuid import UUID
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
 from etwcap.native.loader import library
-from etwcap.packets import Context, Description, Machine
+from etwcap.packets import Context, Description
 from etwcap.pipeline.protocols import Stage
 from etwcap.providers.ndiscap_layout import GUID
+from etwcap.taps.conditions import description_of, not_windows
 from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import Enabled, EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
@@ -27,7 +27,7 @@ from etwcap.taps.ndiscap_means import Means
 from etwcap.taps.ndiscap_stages import AdapterRecords, SilenceWatch
 from etwcap.taps.ndiscap_state import bound_to, netsh_traces, wanted_adapters, warning
 from etwcap.taps.ndiscap_ways import LEVEL, Wanted, by_binding, by_netevent, by_netsh, join, what_to_tell
-from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
+from etwcap.taps.protocol import Changes, Condition, LiveTapSource, TapOptions
 from etwcap.taps.reader import TickClock
 from etwcap.taps.several import LiveStaged
 from etwcap.windows.adapters import Adapter, adapters
@@ -74,8 +74,7 @@ class NdisCapTap:
         try:
             version = self._version()
         except NotHereError as error:
-            mend = "capture on Windows; here, convert reads what it recorded"
-            return [Condition("windows", State.MISSING, str(error), mend)]
+            return not_windows(error)
         return conditions(version, self._means, self._list_adapters, self._remote, native=library() is not None)
 
     def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
@@ -100,7 +99,7 @@ class NdisCapTap:
         text = warning(bound, chosen, self._remote)
         if text and not changes.consented:
             raise UsageError("the network would be interrupted", cause=text, hint=f"--yes agrees to it; {PKTMON}")
-        description = self._description(version)
+        description = description_of(version, frequency=self._counter.frequency())
         wanted = Wanted(
             tuple(chosen) if interfaces else (),
             version.build,
@@ -122,16 +121,6 @@ class NdisCapTap:
     def stages(self, context: Context, description: Description, options: TapOptions) -> list[Stage]:
         """Records to packets, each packet once."""
         return etw_stages(context, description, options, tap=self.name)
-
-    def _description(self, version: WindowsVersion) -> Description:
-        return Description(
-            machine=Machine(
-                os_name=version.product or "Windows",
-                os_version=f"{version.major}.{version.minor}.{version.build}.{version.revision}",
-                computer_name=platform.node(),
-            ),
-            resolution=max(1, 1_000_000_000 // self._counter.frequency()),
-        )
 
     def _joined(self, changes: Changes, undo: ExitStack) -> EtwSession:
         """NdisCap is bound already: a session beside whoever bound it."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError
+from etwcap.taps.conditions import native_core, rights
 from etwcap.taps.ndiscap_means import SERVICE, Means
 from etwcap.taps.ndiscap_state import bound_to, netsh_traces, wanted_adapters
 from etwcap.taps.protocol import Condition, State
-from etwcap.taps.raw import ELEVATE
 from etwcap.windows.adapters import Adapter
 from etwcap.windows.drivers import DISABLED
 from etwcap.windows.netevent import FIRST_BUILD
@@ -36,9 +36,9 @@ def conditions(
     binding = _binding(means, list_adapters)
     found = [
         Condition("windows", State.MET, str(version)),
-        _core(native),
+        native_core(native),
         _driver(means),
-        _rights(means),
+        rights(means.elevated, "trace sessions and bindings are"),
         _switch(version, means),
         binding,
     ]
@@ -56,13 +56,6 @@ def conditions(
     return found
 
 
-def _core(native: bool) -> Condition:
-    if native:
-        return Condition("native core", State.MET, "loaded")
-    why = "the native core, which has the receiver, is not loaded"
-    return Condition("native core", State.MISSING, why, "pip install --force-reinstall --only-binary :all: etwcap")
-
-
 def _driver(means: Means) -> Condition:
     try:
         state = means.services.state(SERVICE)
@@ -76,17 +69,6 @@ def _driver(means: Means) -> Condition:
         mend = f"sc config {SERVICE} start= demand"
         return Condition("driver", State.MISSING, f"the service {SERVICE} is disabled", mend)
     return Condition("driver", State.MET, f"{SERVICE} is there" + (" and runs" if state.running else ""))
-
-
-def _rights(means: Means) -> Condition:
-    try:
-        elevated = means.elevated()
-    except EtwcapError as error:
-        why = f"it cannot be told whether this process is elevated: {error}"
-        return Condition("rights", State.UNKNOWN, why, ELEVATE)
-    if elevated:
-        return Condition("rights", State.MET, "the process is elevated")
-    return Condition("rights", State.MISSING, "trace sessions and bindings are for administrators", ELEVATE)
 
 
 def _switch(version: WindowsVersion, means: Means) -> Condition:

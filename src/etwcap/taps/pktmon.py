@@ -7,16 +7,17 @@ or somebody else's capture runs, through PktMon's API, which cuts packets and st
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError, WindowsCallError
 from etwcap.filters.split import Constraints
 from etwcap.native.loader import library
-from etwcap.packets import Context, Description, Machine
+from etwcap.packets import Context, Description
 from etwcap.pipeline.protocols import Stage
+from etwcap.taps.conditions import description_of, not_windows
 from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
@@ -36,7 +37,7 @@ from etwcap.taps.pktmon_stream import (
     has_wifi,
     rundown,
 )
-from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
+from etwcap.taps.protocol import Changes, Condition, LiveTapSource, TapOptions
 from etwcap.taps.reader import TickClock
 from etwcap.taps.several import LiveStaged
 from etwcap.windows.adapters import Adapter, adapters
@@ -80,8 +81,7 @@ class PktMonTap:
         try:
             version = self._version()
         except NotHereError as error:
-            mend = "capture on Windows; here, convert reads what it recorded"
-            return [Condition("windows", State.MISSING, str(error), mend)]
+            return not_windows(error)
         return conditions(version, self._means, self._elevated, core=library() is not None)
 
     def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
@@ -138,7 +138,7 @@ class PktMonTap:
         version: WindowsVersion,
     ) -> LiveTapSource:
         """The driver's capture, into a trace session of our own."""
-        description = self._description(version)
+        description = description_of(version, frequency=self._counter.frequency())
         with ExitStack() as undo:
             capture = DriverCapture(self._means, version.build, changes)
             undo.push(_ending(capture, changes))
@@ -170,7 +170,7 @@ class PktMonTap:
                 cause=f"-i {', '.join(interfaces)}" if interfaces else f"--components {options.components}",
                 hint="leave that out, or end the other capture: pktmon stop",
             )
-        description = self._description(version)
+        description = description_of(version, frequency=self._counter.frequency())
         with ExitStack() as undo:
             session, source = self._session(undo, context, description, options, changes)
             stages = [] if options.records else self.stages(context, description, options)
@@ -210,7 +210,7 @@ class PktMonTap:
                 hint="leave --pktmon-api out",
             )
         known = self._list_adapters()
-        description = self._description(version, resolution=RESOLUTION)
+        description = replace(description_of(version, frequency=self._counter.frequency()), resolution=RESOLUTION)
         offered: list[DataSource] = []
 
         def wanted(api: PktMonApi, handle: int) -> list[DataSource]:
@@ -236,16 +236,6 @@ class PktMonTap:
             source.put_first(rundown(offered, known, file_time()))
             undo.pop_all()
         return LiveStaged(source, stages) if stages else source
-
-    def _description(self, version: WindowsVersion, *, resolution: int = 0) -> Description:
-        return Description(
-            machine=Machine(
-                os_name=version.product or "Windows",
-                os_version=f"{version.major}.{version.minor}.{version.build}.{version.revision}",
-                computer_name=platform.node(),
-            ),
-            resolution=resolution or max(1, 1_000_000_000 // self._counter.frequency()),
-        )
 
 
 def _ending(capture: DriverCapture, changes: Changes) -> Callable[..., bool]:

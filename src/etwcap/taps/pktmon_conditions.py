@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from etwcap.errors import EtwcapError
+from etwcap.taps.conditions import native_core, rights
 from etwcap.taps.pktmon_driver import SERVICE, PktMonMeans, capture_runs
 from etwcap.taps.protocol import Condition, State
-from etwcap.taps.raw import ELEVATE
 from etwcap.windows.drivers import DISABLED
 from etwcap.windows.services import ServiceState
 from etwcap.windows.version import WINDOWS_10_1809, WindowsVersion
-
-REINSTALL: Final = "pip install --force-reinstall --only-binary :all: etwcap"
 
 
 def conditions(
@@ -25,9 +22,9 @@ def conditions(
         return [windows]
     return [
         windows,
-        _core(core),
+        native_core(core),
         _driver(means),
-        _rights(elevated),
+        rights(elevated, "PktMon is"),
         _way(version, means),
         _others(means),
         _api(means),
@@ -51,12 +48,6 @@ def _windows(version: WindowsVersion) -> Condition:
     return Condition("windows", State.MET, str(version))
 
 
-def _core(there: bool) -> Condition:
-    if there:
-        return Condition("native core", State.MET, "loaded")
-    return Condition("native core", State.MISSING, "the native core, which has the receiver, is not loaded", REINSTALL)
-
-
 def _driver(means: PktMonMeans) -> Condition:
     try:
         service = means.services.state(SERVICE)
@@ -77,17 +68,6 @@ def _driver_text(service: ServiceState) -> str:
     if service.running:
         return "PktMon's driver runs"
     return "PktMon's driver is there; a capture starts it, and stops it at the end"
-
-
-def _rights(elevated: Callable[[], bool]) -> Condition:
-    try:
-        is_elevated = elevated()
-    except EtwcapError as error:
-        why = f"it cannot be told whether this process is elevated: {error}"
-        return Condition("rights", State.UNKNOWN, why, ELEVATE)
-    if is_elevated:
-        return Condition("rights", State.MET, "the process is elevated")
-    return Condition("rights", State.MISSING, "PktMon is for administrators", ELEVATE)
 
 
 def _way(version: WindowsVersion, means: PktMonMeans) -> Condition:

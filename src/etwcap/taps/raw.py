@@ -5,17 +5,17 @@ Sees IPv4 packets with their headers and IPv6 packets without, sent and received
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError
 from etwcap.native.loader import library
-from etwcap.packets import Context, Description, Machine
+from etwcap.packets import Context, Description
 from etwcap.pipeline.protocols import Stage
 from etwcap.pipeline.recording import raw_socket_stages
 from etwcap.repair.ipv6_header import Ipv6HeaderStage
 from etwcap.repair.names import IPV6, ORDER, RECORDED_ORDER
+from etwcap.taps.conditions import description_of, native_core, not_windows, rights
 from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
 from etwcap.taps.raw_feeder import RawFeeder
 from etwcap.taps.raw_sockets import SocketKinds
@@ -30,7 +30,6 @@ from etwcap.windows.version import WindowsVersion, this_windows
 
 WINDOWS_7: Final = (6, 1)
 """since then packets that are sent are seen too (Microsoft's page of SIO_RCVALL)"""
-ELEVATE: Final = 'powershell -Command "Start-Process cmd -Verb RunAs"'
 
 
 class RawTap:
@@ -61,15 +60,11 @@ class RawTap:
         try:
             version = self._version()
         except NotHereError as error:
-            return [
-                Condition(
-                    "windows", State.MISSING, str(error), "capture on Windows; here, convert reads what it recorded"
-                )
-            ]
+            return not_windows(error)
         return [
             self._windows(version),
-            self._core(),
-            self._rights(),
+            native_core(library() is not None),
+            rights(self._elevated, "raw sockets are"),
             self._addresses(),
             self._inbound(),
         ]
@@ -86,14 +81,7 @@ class RawTap:
         counter = Counter()
         clock = Clock()
         start = counter.utc()
-        description = Description(
-            machine=Machine(
-                os_name=version.product or "Windows",
-                os_version=f"{version.major}.{version.minor}.{version.build}.{version.revision}",
-                computer_name=platform.node(),
-            ),
-            resolution=max(1, 1_000_000_000 // counter.frequency()),
-        )
+        description = description_of(version, frequency=counter.frequency())
         stages = [] if options.records else self.stages(context, description, options)
         feeder = RawFeeder(context, interfaces, options, self._kinds, frequency=counter.frequency())
         records = RawRecordSource(feeder, clock, context, description, start=start)
@@ -117,25 +105,6 @@ class RawTap:
         if version.wine:
             return Condition("windows", State.MISSING, f"{version}: Wine has no SIO_RCVALL", "capture on Windows")
         return Condition("windows", State.MET, f"{version}: sent and received packets, IPv6 without its headers")
-
-    def _core(self) -> Condition:
-        if library() is None:
-            why = "the native core, which has the receiver, is not loaded"
-            return Condition(
-                "native core", State.MISSING, why, "pip install --force-reinstall --only-binary :all: etwcap"
-            )
-        return Condition("native core", State.MET, "loaded")
-
-    def _rights(self) -> Condition:
-        try:
-            elevated = self._elevated()
-        except EtwcapError as error:
-            return Condition(
-                "rights", State.UNKNOWN, f"it cannot be told whether this process is elevated: {error}", ELEVATE
-            )
-        if elevated:
-            return Condition("rights", State.MET, "the process is elevated")
-        return Condition("rights", State.MISSING, "raw sockets are for administrators", ELEVATE)
 
     def _addresses(self) -> Condition:
         try:

@@ -7,7 +7,6 @@ many of those that have it do not let it load (``wfp_driver``).
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,16 +16,16 @@ from uuid import UUID
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
 from etwcap.filters.split import Split
 from etwcap.native.loader import library
-from etwcap.packets import Context, Description, Machine
+from etwcap.packets import Context, Description
 from etwcap.pipeline.protocols import Stage
 from etwcap.providers.wfp_layout import GUID, EventId, Keyword
+from etwcap.taps.conditions import description_of, native_core, not_windows, rights
 from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import Enabled, EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
 from etwcap.taps.etw_stage import Network, etw_stages, this_network
 from etwcap.taps.journal import DRIVER
 from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
-from etwcap.taps.raw import ELEVATE
 from etwcap.taps.reader import TickClock
 from etwcap.taps.several import LiveStaged
 from etwcap.taps.wfp_cleanup import WORD, WfpDriver
@@ -96,19 +95,15 @@ class WfpTap:
         try:
             version = self._version()
         except NotHereError as error:
-            return [
-                Condition(
-                    "windows", State.MISSING, str(error), "capture on Windows; here, convert reads what it recorded"
-                )
-            ]
+            return not_windows(error)
         if version.wine:
             why = f"{version}: Wine has no trace sessions and no drivers"
             return [Condition("windows", State.MISSING, why, "capture on Windows")]
         return [
             Condition("windows", State.MET, str(version)),
-            self._core(),
+            native_core(library() is not None),
             *driver_conditions(self._look(), version),
-            self._rights(),
+            rights(self._elevated, "drivers and trace sessions are"),
         ]
 
     def interrupts(self, interfaces: Sequence[str], options: TapOptions) -> str:
@@ -123,7 +118,7 @@ class WfpTap:
             raise ValueError("the tap wfp starts a driver and a trace session: it needs changes")
         _check(interfaces)
         version = self._version()
-        description = self._description(version)
+        description = description_of(version, frequency=self._counter.frequency())
         chosen = replace(options, interfaces=tuple(interfaces))
         stages = [] if options.records else self.stages(context, description, chosen)
         with ExitStack() as undo:
@@ -138,16 +133,6 @@ class WfpTap:
         """Records to packets, each packet of the loopback once; with ``-i loopback`` these alone."""
         made = etw_stages(context, description, options, tap=self.name, cards=self._network)
         return [*made, LoopbackOnly(context, self._own)] if options.interfaces else made
-
-    def _description(self, version: WindowsVersion) -> Description:
-        return Description(
-            machine=Machine(
-                os_name=version.product or "Windows",
-                os_version=f"{version.major}.{version.minor}.{version.build}.{version.revision}",
-                computer_name=platform.node(),
-            ),
-            resolution=max(1, 1_000_000_000 // self._counter.frequency()),
-        )
 
     def _feed(self, undo: ExitStack, changes: Changes, options: TapOptions) -> tuple[SessionFeed, ExitStack]:
         """The driver's events, and what ends them before the session: a filter's session or nothing."""
@@ -213,23 +198,6 @@ class WfpTap:
             journal.forget(entry)
 
         undo.callback(stop)
-
-    def _core(self) -> Condition:
-        if library() is None:
-            why = "the native core, which has the receiver, is not loaded"
-            mend = "pip install --force-reinstall --only-binary :all: etwcap"
-            return Condition("native core", State.MISSING, why, mend)
-        return Condition("native core", State.MET, "loaded")
-
-    def _rights(self) -> Condition:
-        try:
-            elevated = self._elevated()
-        except EtwcapError as error:
-            why = f"it cannot be told whether this process is elevated: {error}"
-            return Condition("rights", State.UNKNOWN, why, ELEVATE)
-        if elevated:
-            return Condition("rights", State.MET, "the process is elevated")
-        return Condition("rights", State.MISSING, "drivers and trace sessions are for administrators", ELEVATE)
 
 
 def enabled(options: TapOptions) -> Enabled:
