@@ -30,9 +30,10 @@ from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_session import EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
 from etwcap.taps.etw_stage import Network, etw_stages
+from etwcap.taps.per_tap import PerTap
 from etwcap.taps.protocol import LiveTapSource, TapOptions
 from etwcap.taps.remote import RemoteSource
-from etwcap.taps.several import LiveStaged
+from etwcap.taps.several import LiveMerge, LiveStaged
 from frames import traffic
 from pcapng_build import pcap
 
@@ -181,45 +182,98 @@ def test_a_real_trace_played_live_gives_the_packets_of_its_file(
     assert played == converted
 
 
+class Playing:
+    """A session that plays a trace, and the source of a tap that reads it."""
+
+    def __init__(self, path: Path, tap: str, context: Context, *, records: bool) -> None:
+        self.tap = tap
+        self._file = EtlSource(path, Context())
+        facts = self._file.facts
+        self._network = Network(facts.cards, facts.addresses)
+        self._events = events_of(self._file)
+        self._now = [self._events[0].stamp]
+        self._etw = FakeEtw()
+        self._etw.start("theirs")
+        session = EtwSession.attach(self._etw, "theirs")
+        feed = SessionFeed(session, self._etw, ring=1 << 22, counter=lambda: self._now[0], flush_every=0.0)
+        clock, options = FileClock(self._file.header.clock), TapOptions(records=records)
+        self.records = EtwRecordSource(feed, clock, context, self._file.describe(), tap=tap, options=options, latency=1)
+        self.records.put_first(told_first(self._events))
+
+    def play(self) -> threading.Thread:
+        """Begin, on a thread; then the session is stopped."""
+        return play(self._etw, self._events, self._now, self.records.stop)
+
+    def packets(self, source: LiveTapSource, context: Context, appearances: str) -> LiveStaged:
+        """The records with the tap's stages behind them."""
+        made = etw_stages(
+            context, source.describe(), TapOptions(), tap=self.tap, appearances=appearances, cards=lambda: self._network
+        )
+        return LiveStaged(source, made)
+
+    def close(self) -> None:
+        self.records.close()
+        self._file.close()
+
+
+def of_the_file(path: Path, appearances: str) -> tuple[list[tuple[Any, ...]], int]:
+    """The packets of a trace as a file, and how many sightings they are of."""
+    context = Context()
+    source = EtlSource(path, context)
+    stages = etl_stages(context, appearances, drops=True, ethernet=False, repairs=TapOptions().repairs)
+    packets = list(packets_of(Staged(source, stages).chunks(), context))
+    source.close()
+    return packets, context.receipt.packets_read
+
+
 def both_ways(
     path: Path, tap: str, appearances: str, *, piped: bool
 ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """The packets of a trace as a file, and as a session that plays it."""
+    converted, sightings = of_the_file(path, appearances)
     context = Context()
-    source = EtlSource(path, context)
-    repairs = TapOptions().repairs
-    stages = etl_stages(context, appearances, drops=True, ethernet=False, repairs=repairs)
-    converted = list(packets_of(Staged(source, stages).chunks(), context))
-    network = Network(source.facts.cards, source.facts.addresses)
-    clock, events = source.header.clock, events_of(source)
-
-    etw, live_context = FakeEtw(), Context()
-    etw.start("theirs")
-    now = [events[0].stamp]
-    feed = SessionFeed(EtwSession.attach(etw, "theirs"), etw, ring=1 << 22, counter=lambda: now[0], flush_every=0.0)
-    taken = TapOptions(records=piped)
-    tap_context = Context() if piped else live_context
-    records = EtwRecordSource(feed, FileClock(clock), tap_context, source.describe(), tap=tap, options=taken, latency=1)
-    records.put_first(told_first(events))
-    read: LiveTapSource = records
+    tap_context = Context() if piped else context
+    playing = Playing(path, tap, tap_context, records=piped)
+    read: LiveTapSource = playing.records
     ends = socket.socketpair()
     with ends[0], ends[1]:
-        threads = [play(etw, events, now, records.stop)]
+        threads = [playing.play()]
         if piped:
-            threads.append(threading.Thread(target=collect, args=(records, tap_context, End(ends[0]))))
+            threads.append(threading.Thread(target=collect, args=(read, tap_context, End(ends[0]))))
             threads[-1].start()
-            read = RemoteSource(End(ends[1]), live_context)
-        made = etw_stages(
-            live_context, read.describe(), TapOptions(), tap=tap, appearances=appearances,
-            cards=lambda: network,
-        )  # fmt: skip
-        live = LiveStaged(read, made)
-        played = list(packets_of(live.chunks(), live_context))
+            read = RemoteSource(End(ends[1]), context)
+        live = playing.packets(read, context, appearances)
+        played = list(packets_of(live.chunks(), context))
         assert live.losses().ring == 0
         live.close()
         for each in threads:
             each.join()
-    source.close()
-    records.close()
-    assert live_context.receipt.packets_read == context.receipt.packets_read
+    playing.close()
+    assert context.receipt.packets_read == sightings
     return converted, played
+
+
+def test_two_taps_through_one_pipe_give_one_timeline(tmp_path: Path) -> None:
+    need_native_core()
+    first = trace(tmp_path / "pktmon.etl", tap="pktmon", processors=2, appearances=2, os_build=22621)
+    second = trace(tmp_path / "ndiscap.etl", tap="ndiscap", processors=2)
+    there, context = Context(), Context()
+    taps = [Playing(first, "pktmon", there, records=True), Playing(second, "ndiscap", there, records=True)]
+    whole = LiveMerge([each.records for each in taps])
+    ends = socket.socketpair()
+    with ends[0], ends[1]:
+        threads = [each.play() for each in taps]
+        threads.append(threading.Thread(target=collect, args=(whole, there, End(ends[0]))))
+        threads[-1].start()
+        parts = PerTap(RemoteSource(End(ends[1]), context), context, [each.tap for each in taps])
+        sources = zip(taps, parts.sources, strict=True)
+        live = LiveMerge([tap.packets(source, context, "wire") for tap, source in sources])
+        played = list(packets_of(live.chunks(), context))
+        live.close()
+        for each in threads:
+            each.join()
+    for tap in taps:
+        tap.close()
+    converted = of_the_file(first, "wire")[0] + of_the_file(second, "wire")[0]
+    assert len(played) >= 580
+    assert played == sorted(converted, key=lambda packet: packet[0])
