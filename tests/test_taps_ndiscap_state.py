@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import need_native_core
 from etwcap.errors import EtwcapError, WindowsCallError
 from etwcap.etl.build import event_record
 from etwcap.packets import Chunk, Context, EventTable, Mark, PacketTable
@@ -32,6 +33,7 @@ def named(found: list[Condition]) -> dict[str, Condition]:
 
 
 def test_a_machine_that_has_everything(tmp_path: Path) -> None:
+    need_native_core()
     found = Machine(tmp_path).tap().available()
     assert [(each.name, each.state, each.needed) for each in found] == [
         ("windows", State.MET, True),
@@ -95,6 +97,7 @@ def test_netsh_serves_where_there_are_no_netevent_sessions(tmp_path: Path) -> No
 
 
 def test_a_trace_of_somebody_else_is_in_the_way_unless_its_binding_serves(tmp_path: Path) -> None:
+    need_native_core()
     machine = Machine(tmp_path)
     machine.trace = "C:\\NetTrace.etl"
     assert usable(machine.tap().available()) is False
@@ -104,6 +107,7 @@ def test_a_trace_of_somebody_else_is_in_the_way_unless_its_binding_serves(tmp_pa
 
 
 def test_what_cannot_be_asked_is_not_known(tmp_path: Path) -> None:
+    need_native_core()
     machine = Machine(tmp_path)
 
     def fails(*_: object) -> bool:
