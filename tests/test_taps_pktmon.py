@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from conftest import need_native_core
 from etwcap.errors import EtwcapError, NotHereError, UsageError, WindowsCallError
+from etwcap.native.etw_receiver import EtwReceiver
+from etwcap.native.ring import Ring
 from etwcap.providers.pktmon_build import build_component
 from etwcap.providers.pktmon_layout import ComponentType
 from etwcap.taps.cleanup import CleanupReport, TraceSessions, Undoer, cleanup
@@ -391,6 +394,22 @@ def test_a_failure_at_any_step_leaves_nothing_behind(tmp_path: Path) -> None:
         assert windows.clean() == [], failed
 
 
+@pytest.fixture
+def gone_with_the_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Receivers of processes that are killed are this process's here."""
+    made: list[EtwReceiver] = []
+
+    def receiver(ring: Ring) -> EtwReceiver:
+        made.append(EtwReceiver(ring))
+        return made[-1]
+
+    monkeypatch.setattr("etwcap.taps.etw_feed.EtwReceiver", receiver)
+    yield
+    for each in made:
+        each.close()
+
+
+@pytest.mark.usefixtures("gone_with_the_process")
 def test_a_process_killed_at_any_step_is_cleaned_up_after(tmp_path: Path) -> None:
     (tmp_path / "rehearsal").mkdir()
     for number in range(steps_of(tmp_path, filter="tcp port 443")):
