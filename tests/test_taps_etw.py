@@ -25,7 +25,6 @@ from etwcap.taps.etw_feed import SessionFeed
 from etwcap.taps.etw_order import EVERYTHING, TickOrder
 from etwcap.taps.etw_session import Enabled, EtwSession
 from etwcap.taps.etw_source import EVENT_TRACE, LOST_EVENT, EtwRecordSource
-from etwcap.taps.etw_stage import event_record
 from etwcap.taps.journal import SESSION, Journal
 from etwcap.taps.protocol import Changes, TapLosses, TapOptions
 from etwcap.windows.processes import ProcessIdentity
@@ -535,15 +534,17 @@ def test_reading_ahead_ends_when_its_time_is_over() -> None:
 
 def test_what_is_put_first_stands_before_everything() -> None:
     with Bed() as bed:
-        bed.source.put_first([event_record(PROVIDER, 20, b"component"), event_record(PROVIDER, 30, b"", ticks=5)])
+        bed.source.put_first(
+            [build.event_record(PROVIDER, 20, b"component", time=0), build.event_record(PROVIDER, 30, b"", time=5)]
+        )
         bed.write(1)
         flow = bed.source.chunks()
         first = next(flow)
         rows = first.packets
         made = [first.buffer[at : at + size].tobytes() for at, size in
                 zip(rows["offset"].tolist(), rows["captured"].tolist(), strict=True)]  # fmt: skip
-        assert made == [bytes(8) + event_record(PROVIDER, 20, b"component"),
-                        bytes(8) + event_record(PROVIDER, 30, b"", ticks=5)]  # fmt: skip
+        assert made == [bytes(8) + build.event_record(PROVIDER, 20, b"component", time=0),
+                        bytes(8) + build.event_record(PROVIDER, 30, b"", time=5)]  # fmt: skip
         assert rows["time"].tolist() == [0, START + 500]
         bed.source.stop()
         assert [stamp for each in flow for stamp, _ in stamps(each)] == [1]

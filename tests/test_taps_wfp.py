@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from conftest import need_native_core
 from etw_events import FakeEtw, wait_for
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError, WindowsCallError
+from etwcap.etl.build import event_record
 from etwcap.packets import Context
 from etwcap.packets.linktypes import RAW_IP
 from etwcap.providers.wfp_build import build_ale, build_message, message_event_id, message_keyword
 from etwcap.providers.wfp_layout import EventId, Keyword
 from etwcap.taps.cleanup import cleanup
-from etwcap.taps.etw_stage import Network, event_record
+from etwcap.taps.etw_stage import Network
 from etwcap.taps.journal import DRIVER, Journal
 from etwcap.taps.journal_store import FolderStore
 from etwcap.taps.protocol import Changes, LiveTapSource, State, TapOptions
@@ -163,7 +164,7 @@ def message(source: str, destination: str, *, sent: bool, ticks: int, body: byte
     payload = build_message(body, protocol=17, flow=9, **ends)
     event = message_event_id(ends["source"].version, True)
     return event_record(
-        PROVIDER, int(event), payload, ticks=ticks, keyword=message_keyword(sent=sent, clear_ipsec=clear)
+        PROVIDER, int(event), payload, time=ticks, keyword=message_keyword(sent=sent, clear_ipsec=clear)
     )
 
 
@@ -264,7 +265,7 @@ def test_processes_of_flows_are_known(bench: Bench) -> None:
         source=IPv4Address("192.0.2.10"), destination=IPv4Address("198.51.100.1"), source_port=1, destination_port=2,
         protocol=17, flow=9, process=77, path="a.exe",
     )  # fmt: skip
-    begin = event_record(PROVIDER, int(EventId.ALE_V4), ale, ticks=1, keyword=int(Keyword.PII_PRESENT))
+    begin = event_record(PROVIDER, int(EventId.ALE_V4), ale, time=1, keyword=int(Keyword.PII_PRESENT))
     found = captured(bench, source, begin, message("192.0.2.10", "198.51.100.1", sent=True, ticks=2))
     assert len(found) == 1
 

@@ -9,6 +9,8 @@ from typing import Final
 from etwcap.errors import EtwcapError
 from etwcap.packets import Description, Machine
 from etwcap.taps.protocol import RIGHTS, Condition, State
+from etwcap.windows.drivers import DISABLED
+from etwcap.windows.services import Services, ServiceState
 from etwcap.windows.version import WindowsVersion
 
 ELEVATE: Final = 'powershell -Command "Start-Process cmd -Verb RunAs"'
@@ -26,6 +28,22 @@ def native_core(there: bool) -> Condition:
     if there:
         return Condition("native core", State.MET, "loaded")
     return Condition("native core", State.MISSING, "the native core, which has the receiver, is not loaded", REINSTALL)
+
+
+def service_state(
+    services: Services, start_type: Callable[[str], int | None], name: str
+) -> tuple[ServiceState | None, bool]:
+    """The state of a driver's service (None: this Windows has none of that name), and whether it is disabled.
+
+    Raises EtwcapError where it cannot be asked for.
+    """
+    state = services.state(name)
+    return state, state is not None and not state.running and start_type(name) == DISABLED
+
+
+def disabled(name: str) -> Condition:
+    """A driver whose service is disabled."""
+    return Condition("driver", State.MISSING, f"the service {name} is disabled", f"sc config {name} start= demand")
 
 
 def rights(elevated: Callable[[], bool], what: str) -> Condition:

@@ -106,6 +106,11 @@ class SessionFeed:
             self._thread.start()
             undo.pop_all()
 
+    @property
+    def by_counter(self) -> bool:
+        """Whether its stamps are those of the performance counter, as far as Windows says."""
+        return self.clock_type in (0, 1)
+
     def tend(self) -> int | None:
         """Flush and query where that is due; ticks such that no later record is earlier, or None where that is not new.
 

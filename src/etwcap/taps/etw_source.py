@@ -22,6 +22,7 @@ from etwcap.packets.chunk import END_OF_TIME
 from etwcap.taps.etw_order import EVERYTHING, MOST_HELD, NOTHING, ROOM, ROWS, Ordered, TickOrder
 from etwcap.taps.protocol import TapLosses, TapOptions
 from etwcap.taps.reader import LEAD, TickClock
+from etwcap.taps.ring_source import RingSource
 
 LOST_EVENT: Final = UUID("6a399ae0-4bc6-4de9-870b-3657f8947e7e")
 """RT_LostEvent: its records stand where events (opcode 32), buffers (33) or the backing file (34) were lost"""
@@ -77,7 +78,7 @@ class RecordFeed(Protocol):
         ...
 
 
-class EtwRecordSource:
+class EtwRecordSource(RingSource):
     """The records of a trace session as they are (protocol ``LiveTapSource``).
 
     Each row is a record: 8 bytes (u16 processor, u16 logger, u32 0), then the record as it lies in an ETL file. Rows
@@ -96,10 +97,10 @@ class EtwRecordSource:
         options: TapOptions,
         latency: int = LATENCY,
     ) -> None:
+        super().__init__(feed, description)
         self._feed = feed
         self._clock = clock
         self._context = context
-        self._description = description
         self._latency = latency
         self._order = TickOrder()
         self._room = self._order.room()
@@ -119,27 +120,9 @@ class EtwRecordSource:
         self._stopping: threading.Thread | None = None
         self._in_time = True
         self._failure: BaseException | None = None
-        self._closed = False
-        self._last_losses = TapLosses()
-        self._bytes = 0
         self._interface = 0
         if options.records:
             self._interface = context.interfaces.add(Interface(linktypes.ETW, name=tap, tap=tap))
-
-    def describe(self) -> Description:
-        """The machine, and losses so far."""
-        return self._description
-
-    def progress(self) -> tuple[int, int]:
-        """(bytes of records so far, 0)."""
-        return self._bytes, 0
-
-    def losses(self) -> TapLosses:
-        """What was lost so far."""
-        if not self._closed:
-            counts = self._feed.ring.counts()
-            self._last_losses = self._feed.losses() + TapLosses(counts.refused, counts.refused_bytes)
-        return self._last_losses
 
     def at_stop(self, call: Callable[[], object]) -> None:
         """Have this called once when capturing is to end, before the feed is stopped; the last that came first.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.errors import EtwcapError
-from etwcap.etl import build
 from etwcap.etl.records import EVENT32, EVENT64, RECORD, Records
 from etwcap.native.etl import GUID_CAPACITY
 from etwcap.native.etw_receiver import LEAD as BEFORE
@@ -60,7 +58,6 @@ class EtwToPackets:
         self._context = context
         self._decoder = RecordDecoder(context, facts)
         self._index = RecordIndex(self._decoder.seed)
-        self._buffer: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
     def process(self, chunk: Chunk) -> Chunk:
         """Packets, and events that are none."""
@@ -77,7 +74,7 @@ class EtwToPackets:
 
     def finish(self) -> Chunk:
         """Packets that waited for their end."""
-        return self._decoder.last(self._buffer)
+        return self._decoder.last(np.zeros(0, np.uint8))
 
 
 class RecordIndex:
@@ -191,8 +188,3 @@ def this_network() -> Network:
             )
             addresses[index] = [address.text for address in each.addresses]
     return Network(cards, addresses)
-
-
-def event_record(provider: UUID, event_id: int, payload: bytes, *, ticks: int = 0, keyword: int = 0) -> bytes:
-    """A record as a session would give it, for ``EtwRecordSource.put_first``."""
-    return build.event_record(provider, event_id, payload, time=ticks, keyword=keyword)

@@ -39,8 +39,6 @@ PROVIDER: Final = UUID(bytes_le=GUID)
 EVENTS: Final = (1001, 1002, 1003, 1011, 1014, 1015, 1016, 2001, 2002, 2003, 5100, 5101)
 """Packets, and what tells of interfaces, layers, rules and failures."""
 EVERY_KEYWORD: Final = 2**64 - 1
-_COUNTER: Final = (0, 1)
-"""Clock of a session: the performance counter, or not told"""
 PKTMON: Final = "PktMon captures beside it: --tap pktmon"
 
 
@@ -188,7 +186,7 @@ class NdisCapTap:
     def _read(self, session: EtwSession, changes: Changes, undo: ExitStack, options: TapOptions) -> SessionFeed:
         """The session's events; those of a session of ours where Windows' own one has another clock than all taps."""
         feed = self._feed(session, self._means.etw, ring=options.ring)
-        if not session.own and feed.clock_type not in _COUNTER:
+        if not session.own and not feed.by_counter:
             feed.close()
             feed = self._feed(self._own_session(changes, undo), self._means.etw, ring=options.ring)
         undo.callback(feed.close)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError
-from etwcap.taps.conditions import native_core, rights
+from etwcap.taps.conditions import disabled, native_core, rights, service_state
 from etwcap.taps.ndiscap_means import SERVICE, Means
 from etwcap.taps.ndiscap_state import bound_to, netsh_traces, wanted_adapters
 from etwcap.taps.protocol import Condition, State
 from etwcap.windows.adapters import Adapter
-from etwcap.windows.drivers import DISABLED
 from etwcap.windows.netevent import FIRST_BUILD
 from etwcap.windows.version import WindowsVersion
 
@@ -58,16 +57,14 @@ def conditions(
 
 def _driver(means: Means) -> Condition:
     try:
-        state = means.services.state(SERVICE)
-        disabled = state is not None and not state.running and means.start_type(SERVICE) == DISABLED
+        state, is_disabled = service_state(means.services, means.start_type, SERVICE)
     except EtwcapError as error:
         return Condition("driver", State.UNKNOWN, f"the service {SERVICE} cannot be asked for: {error}")
     if state is None:
         why = f"this Windows has no service {SERVICE}"
         return Condition("driver", State.MISSING, why, "--tap pktmon, on Windows 10 1809 and later")
-    if disabled:
-        mend = f"sc config {SERVICE} start= demand"
-        return Condition("driver", State.MISSING, f"the service {SERVICE} is disabled", mend)
+    if is_disabled:
+        return disabled(SERVICE)
     return Condition("driver", State.MET, f"{SERVICE} is there" + (" and runs" if state.running else ""))
 
 

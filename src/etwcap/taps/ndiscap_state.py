@@ -8,11 +8,11 @@ from typing import Final
 
 from etwcap.errors import EtwcapError, NotHereError, UsageError
 from etwcap.taps.ndiscap_means import COMPONENT, Means
+from etwcap.taps.protocol import LOOPBACK
 from etwcap.taps.raw_sockets import choose_adapters
 from etwcap.windows.adapters import ETHERNET, WIFI, Adapter
 from etwcap.windows.filter_binding import FilterBinding
 
-LOOPBACK: Final = "loopback"
 _MOBILE: Final = (237, 243, 244)
 """IfType of WiMAX, GSM and CDMA adapters"""
 _FRAMES: Final = (ETHERNET, WIFI, *_MOBILE)

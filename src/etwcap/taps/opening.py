@@ -7,11 +7,10 @@ from typing import Final
 
 from etwcap.errors import NotHereError, UsageError
 from etwcap.packets import Context
-from etwcap.taps.protocol import Changes, LiveTapSource, Tap, TapOptions
+from etwcap.taps.protocol import LOOPBACK, Changes, LiveTapSource, Tap, TapOptions
 from etwcap.taps.raw import RawTap
 from etwcap.taps.several import LiveMerge
 
-LOOPBACK: Final = "loopback"
 OF_LOOPBACK: Final = ("wfp", "raw")
 """Taps that see the loopback: beside one that does not, they listen to nothing else."""
 KEEPS_PRIVILEGES: Final = frozenset({"ndiscap"})

@@ -15,13 +15,13 @@ from etwcap.errors import NotHereError, UsageError
 from etwcap.providers.pktmon_components import Component, ComponentTree
 from etwcap.providers.pktmon_layout import NDIS_MEDIUM_NATIVE_802_11, Property
 from etwcap.taps.pktmon_stages import ADAPTERS
+from etwcap.taps.protocol import LOOPBACK
 from etwcap.taps.raw_sockets import choose_adapters
 from etwcap.windows.adapters import Adapter
 from etwcap.windows.pktmon_exe import Components
 
 ALL: Final = "all"
 NICS: Final = "nics"
-LOOPBACK: Final = "loopback"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from etwcap.errors import EtwcapError
-from etwcap.taps.conditions import native_core, rights
+from etwcap.taps.conditions import disabled, native_core, rights, service_state
 from etwcap.taps.pktmon_driver import SERVICE, PktMonMeans, capture_runs
 from etwcap.taps.protocol import Condition, State
-from etwcap.windows.drivers import DISABLED
 from etwcap.windows.services import ServiceState
 from etwcap.windows.version import WINDOWS_10_1809, WindowsVersion
 
@@ -50,17 +49,14 @@ def _windows(version: WindowsVersion) -> Condition:
 
 def _driver(means: PktMonMeans) -> Condition:
     try:
-        service = means.services.state(SERVICE)
-        disabled = service is not None and not service.running and means.start_type(SERVICE) == DISABLED
+        service, is_disabled = service_state(means.services, means.start_type, SERVICE)
     except EtwcapError as error:
         return Condition("driver", State.UNKNOWN, f"it cannot be told whether the driver is there: {error}")
     if service is None:
         why = f"there is no service {SERVICE}: this Windows comes without PktMon"
         return Condition("driver", State.MISSING, why, "etwcap capture --tap raw")
-    if disabled:
-        return Condition(
-            "driver", State.MISSING, f"the service {SERVICE} is disabled", f"sc config {SERVICE} start= demand"
-        )
+    if is_disabled:
+        return disabled(SERVICE)
     return Condition("driver", State.MET, _driver_text(service))
 
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etwcap.errors import NotHereError, UsageError, WindowsCallError
+from etwcap.etl.build import event_record
 from etwcap.filters.split import Constraints
 from etwcap.native.pktmon_stream import StreamCounts, StreamReceiver
 from etwcap.native.ring import Ring
 from etwcap.providers import pktmon_build as build
 from etwcap.providers.pktmon_layout import ComponentType, EventId, Property
-from etwcap.taps.etw_stage import event_record
 from etwcap.taps.pktmon_capture import PROVIDER, change_name
 from etwcap.taps.pktmon_choice import ALL, NICS
 from etwcap.taps.pktmon_filters import protocol_constraint
@@ -245,7 +245,7 @@ def rundown(sources: Sequence[DataSource], adapters: Sequence[Adapter], stamp: i
         events += _properties(source, kind, index)
         for edge, name in _EDGES.get(kind, {}).items():
             events.append((EventId.FLOW_COUNTERS, build.build_flow_counters(source.id & 0xFFFF, edge, name)))
-    return [event_record(PROVIDER, event, payload, ticks=stamp, keyword=_KEYWORD) for event, payload in events]
+    return [event_record(PROVIDER, event, payload, time=stamp, keyword=_KEYWORD) for event, payload in events]
 
 
 def _type(source: DataSource, extended: bool) -> ComponentType:

@@ -154,6 +154,8 @@ class Tap(Protocol):
         ...
 
 
+LOOPBACK: Final = "loopback"
+"""the interface that every tap knows by this name, whether or not it sees it"""
 RIGHTS: Final = "rights"
 """name of the condition that a capture mends itself, by asking for an administrator's consent"""
 

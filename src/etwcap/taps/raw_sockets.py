@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from etwcap.errors import NotHereError, RightsError, UsageError, WindowsCallError
 from etwcap.native.rawsock import FAILED, GONE, RawReceiver, SocketCounts
 from etwcap.packets import Receipt
+from etwcap.taps.protocol import LOOPBACK
 from etwcap.windows.adapters import Adapter, LocalAddress
 from etwcap.windows.failure import failure
 from etwcap.windows.winsock import (
@@ -83,7 +84,7 @@ def choose_adapters(adapters: Sequence[Adapter], names: Iterable[str]) -> list[A
 def _names(adapter: Adapter) -> set[str]:
     names = {adapter.alias.casefold(), adapter.guid.casefold()}
     names |= {str(index) for index in (adapter.index, adapter.index6) if index}
-    return names | ({"loopback"} if adapter.loopback else set()) - {""}
+    return names | ({LOOPBACK} if adapter.loopback else set()) - {""}
 
 
 def places(adapters: Iterable[Adapter], kinds: SocketKinds) -> list[Place]:

@@ -19,6 +19,7 @@ from etwcap.providers.rawsocket_layout import RAW_RECORD
 from etwcap.providers.rawsocket_order import PostedOrder
 from etwcap.taps.protocol import TapLosses
 from etwcap.taps.reader import LATENCY, RingReader, TickClock
+from etwcap.taps.ring_source import RingSource
 
 _SOCKET_AT = RAW_RECORD.fields["socket"][1] if RAW_RECORD.fields is not None else 16
 
@@ -58,7 +59,7 @@ class Feeder(Protocol):
         ...
 
 
-class RawRecordSource:
+class RawRecordSource(RingSource):
     """The records of raw sockets (kind RAW_RECORD of a ring) as they are (protocol ``LiveTapSource``).
 
     Each row is a record: 64 bytes of header, then the payload. Address tables are records at the start of a chunk; they
@@ -75,31 +76,13 @@ class RawRecordSource:
         start: int,
         latency: int = LATENCY,
     ) -> None:
+        super().__init__(feeder, description)
         self._feeder = feeder
         self._context = context
-        self._description = description
         self._reader = RingReader(feeder.ring, clock, start=start)
         self._complete = start
         self._latency = latency
         self._stopping = threading.Event()
-        self._closed = False
-        self._last_losses = TapLosses()
-        self._bytes = 0
-
-    def describe(self) -> Description:
-        """The machine, and losses so far."""
-        return self._description
-
-    def progress(self) -> tuple[int, int]:
-        """(bytes of records so far, 0)."""
-        return self._bytes, 0
-
-    def losses(self) -> TapLosses:
-        """What was lost so far."""
-        if not self._closed:
-            counts = self._feeder.ring.counts()
-            self._last_losses = self._feeder.losses() + TapLosses(counts.refused, counts.refused_bytes)
-        return self._last_losses
 
     def stop(self) -> None:
         """End at the next chunk; from any thread and from signal handlers."""

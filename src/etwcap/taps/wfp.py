@@ -25,7 +25,7 @@ from etwcap.taps.etw_session import Enabled, EtwSession
 from etwcap.taps.etw_source import EtwRecordSource
 from etwcap.taps.etw_stage import Network, etw_stages, this_network
 from etwcap.taps.journal import DRIVER
-from etwcap.taps.protocol import Changes, Condition, LiveTapSource, State, TapOptions
+from etwcap.taps.protocol import LOOPBACK, Changes, Condition, LiveTapSource, State, TapOptions
 from etwcap.taps.reader import TickClock
 from etwcap.taps.several import LiveStaged
 from etwcap.taps.wfp_cleanup import WORD, WfpDriver
@@ -54,9 +54,6 @@ KEYWORDS: Final = int(
 DRIVER_EVENTS: Final = (10001, 10002, 10003, 10004, 10005, 10006, 20001, 20002, 20003, 20004, 20005)
 """the driver, its callouts and filters: loaded, registered, failed"""
 EVENTS: Final = (*map(int, EventId), *DRIVER_EVENTS)
-LOOPBACK: Final = "loopback"
-_COUNTER: Final = (0, 1)
-"""clocks of a session: not told, or the performance counter"""
 
 
 class WfpTap:
@@ -164,7 +161,7 @@ class WfpTap:
         name = start_filtered(self._net_event, changes, ending, cmdlet)
         feed = self._read(EtwSession.attach(self._etw, name), options)
         stack.callback(feed.close)
-        if feed.clock_type not in _COUNTER:
+        if not feed.by_counter:
             raise EtwcapError("the session that filters has another clock")
         return feed, ending
 
