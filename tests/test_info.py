@@ -16,10 +16,10 @@ from etwcap.etl.build_schema import event_schema, provider_traits, tracelogging_
 from etwcap.etl.layout import EVENT_METADATA
 from etwcap.etl.writer import EtlWriter, LogfileSettings
 from etwcap.inspect.info import TraceInfo, describe_trace
-from etwcap.inspect.text import duration, iso, labelled, octets, shorten, table
-from etwcap.packets.words import plural, safe_text
+from etwcap.inspect.text import duration, iso, labelled, shorten, table
 from etwcap.providers import pktmon_build
 from etwcap.providers.names import CLR_PROVIDERS, PACKET_PROVIDERS, PKTMON
+from etwcap.words import octets, plural, safe_text
 from traces import START_NS, header_only_trace, kernel_trace, ndiscap_trace, pktmon_trace
 
 MADE_UP = uuid.UUID("12345678-9abc-def0-1122-334455667788")

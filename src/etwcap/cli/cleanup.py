@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etwcap.cli.failures import shown
 from etwcap.errors import NotHereError
+from etwcap.words import safe_text
 
 if TYPE_CHECKING:
     from etwcap.taps.cleanup import CleanupReport
@@ -49,9 +49,9 @@ def command(as_json: bool) -> int:
 def report_lines(report: CleanupReport) -> list[str]:
     """What was found and done, a line each."""
     lines = [
-        shown(f"{item.outcome}: {item.kind} {item.name} (process {item.process.pid})")
-        + (f": {shown(item.why)}" if item.why else "")
+        safe_text(f"{item.outcome}: {item.kind} {item.name} (process {item.process.pid})")
+        + (f": {safe_text(item.why)}" if item.why else "")
         for item in report.items
     ]
-    lines += [shown(f"left: {name}: {why}") for name, why in report.strange]
+    lines += [safe_text(f"left: {name}: {why}") for name, why in report.strange]
     return lines or ["nothing is left of earlier captures"]

@@ -12,14 +12,10 @@ import click
 
 from etwcap.cli.signals import Terminated
 from etwcap.errors import EtwcapError, UsageError
+from etwcap.words import safe_text
 
 INTERRUPTED = 130
 """The exit code of a run that Ctrl-C ended: 128 + SIGINT."""
-
-
-def shown(text: str) -> str:
-    """The text with control characters escaped: names come from files and must not steer a terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def unknown_command(word: str, commands: Sequence[str]) -> UsageError:
@@ -57,7 +53,7 @@ def tell(error: BaseException) -> int:
     if told is None:
         raise error
     lines, code = told
-    first, *rest = (shown(line) for line in lines)
+    first, *rest = (safe_text(line) for line in lines)
     with contextlib.suppress(OSError):
         print("\n".join([f"etwcap: {first}", *rest]), file=sys.stderr, flush=True)
     return code

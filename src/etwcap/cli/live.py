@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from etwcap.cli.failures import shown
 from etwcap.cli.signals import ENDING
-from etwcap.cli.summary import count, size
+from etwcap.words import octets, plural, safe_text
 
 if TYPE_CHECKING:
     from etwcap.pipeline.capture import Progress
@@ -72,12 +71,12 @@ def status_text(progress: Progress, rate: float, lost: int, file: str) -> str:
     hours, minutes = divmod(seconds // 60, 60)
     clock = f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
     parts = [
-        count(progress.packets, "packet"),
+        plural(progress.packets, "packet"),
         f"{rate:,.0f}/s",
-        size(progress.bytes),
+        octets(progress.bytes),
         f"lost {lost:,}",
         clock,
-        shown(file),
+        safe_text(file),
     ]
     return "  ".join([*parts, "ending …"] if progress.stopping else parts)
 

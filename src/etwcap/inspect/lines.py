@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 from etwcap.packets import Chunk, Context, linktypes
-from etwcap.packets.words import safe_text
+from etwcap.words import safe_text
 
 _DIRECTIONS: Final = ("", "In ", "Out", "")
 _PROTOCOLS: Final = {

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from etwcap.etl import layout
-from etwcap.inspect.text import duration, labelled, octets, table, utc
+from etwcap.inspect.text import duration, labelled, table, utc
 from etwcap.packets.linktypes import title
-from etwcap.packets.words import plural, safe_text
+from etwcap.words import octets, plural, safe_text
 
 if TYPE_CHECKING:
     from etwcap.inspect.info import TraceInfo

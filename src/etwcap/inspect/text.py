@@ -1,4 +1,4 @@
-"""Text for people: names made safe, numbers, times, tables."""
+"""Text for people: names made safe, times, tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 
 from etwcap.etl.values import UtcTime
-from etwcap.packets.words import plural
 
 
 def utc(time: int) -> str:
@@ -34,18 +33,6 @@ def duration(ns: int) -> str:
         if whole >= unit:
             return f"{whole // unit} {name} {whole % unit // smaller} {smaller_name}"
     raise AssertionError
-
-
-def octets(number: int) -> str:
-    """``97.6 kB``: powers of 1,000."""
-    if number < 1000:
-        return plural(number, "byte")
-    value = float(number)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int], width: int) -> list[str]:

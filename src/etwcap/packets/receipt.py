@@ -12,7 +12,7 @@ from etwcap.packets.addresses import AddressBook
 from etwcap.packets.facts import Description
 from etwcap.packets.interfaces import Interfaces
 from etwcap.packets.table import PacketTable
-from etwcap.packets.words import safe_text
+from etwcap.words import safe_text
 
 
 class Point(NamedTuple):

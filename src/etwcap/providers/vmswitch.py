@@ -17,11 +17,11 @@ from etwcap.native.rows import gather_rows
 from etwcap.native.texts import skip_texts
 from etwcap.packets import Context, Interface, PacketTable
 from etwcap.packets.linktypes import ETHERNET
-from etwcap.packets.words import plural
 from etwcap.providers.base import MOST_INTERFACES, TraceFacts, first_of_each, payload_spans, report_malformed
 from etwcap.providers.ndiscap_columns import packet_columns
 from etwcap.providers.ndiscap_layout import Keyword
 from etwcap.providers.vmswitch_layout import OobSlot, tag_control
+from etwcap.words import plural
 
 _U32: Final = np.dtype([("value", "<u4")])
 _HEAD: Final = 12

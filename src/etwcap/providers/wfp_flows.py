@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from etwcap.packets import Context
 from etwcap.packets.receipt import TextPool
-from etwcap.packets.words import plural
+from etwcap.words import plural
 
 MOST_FLOWS: Final = 1 << 20
 """Authorisations that are kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from etwcap.packets.words import safe_text
+from etwcap.words import safe_text
 
 END = bytes(4)
 """opt_endofopt"""

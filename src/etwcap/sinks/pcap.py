@@ -7,29 +7,28 @@ import struct
 import numpy as np
 
 from etwcap.errors import MixedLinkTypesError
-from etwcap.native.blocks import Written, pcap_writer, prepared
+from etwcap.native.blocks import pcap_writer
 from etwcap.packets import Chunk, Context, Interface
 from etwcap.packets.linktypes import title
+from etwcap.sinks.kernel_sink import BUFFER, KernelSink
 from etwcap.sinks.output import Output
 
 MAGIC = 0xA1B23C4D
 SNAP_LENGTH = 262144
 """what tcpdump and Wireshark take for "no limit" """
-BUFFER = 2 << 20
-"""bytes gathered for one write"""
 
 
-class PcapSink:
+class PcapSink(KernelSink):
     """Writes the packets of a run into one pcap file (protocol ``Sink``).
 
-    Nothing is written before the first packet, or ``finish``. Raises MixedLinkTypesError at the first packet of a
-    second link type, OutputError, ReaderGone, and IndexError for a row whose bytes lie outside its chunk.
+    Nothing is written before the first packet, or ``finish``. ``write`` also raises MixedLinkTypesError, at the first
+    packet of a second link type.
     """
 
+    CLAMPED = "times that a pcap file cannot hold (1970 to 2106) were set to the nearest"
+
     def __init__(self, output: Output, context: Context) -> None:
-        self._output = output
-        self._context = context
-        self._writer = pcap_writer(BUFFER)
+        super().__init__(output, context, pcap_writer(BUFFER))
         self._link_type: int | None = None
         self._snap_length = SNAP_LENGTH
 
@@ -39,40 +38,8 @@ class PcapSink:
             self._context.receipt.note(
                 "left-out", "pcapng blocks that a pcap file cannot hold were left out", len(chunk.side_blocks)
             )
-        rows, packets, writer = len(chunk.packets), chunk.packets, self._writer
-        if rows == 0:
-            return
-        columns = prepared({**packets.columns, "offset": packets["offset"], "captured": packets["captured"]})
-        writer.reserve(len(self._context.interfaces))
-        row = 0
-        while (result := writer.write(chunk.buffer, columns, rows, row)) is not Written.DONE:
-            row = writer.row
-            if result is Written.FULL:
-                self.flush()
-                writer.grow(writer.need)
-            elif result is Written.UNMAPPED:
-                if self._link_type is None:
-                    self._begin(chunk)
-                self._admit(int(packets["interface"][row]), chunk)
-            else:
-                raise IndexError(f"packet {row} of a chunk names bytes or an interface that is not there")
-
-    @property
-    def packets(self) -> int:
-        """Packets written so far."""
-        return int(self._writer.tallies["packets"].sum())
-
-    @property
-    def size(self) -> int:
-        """Bytes of the output so far, those not yet handed on among them."""
-        return self._output.written + self._writer.used
-
-    def flush(self) -> None:
-        """Hand what was gathered to the output."""
-        writer = self._writer
-        if writer.used:
-            self._output.write(writer.out.data[: writer.used])
-            writer.used = 0
+        if len(chunk.packets):
+            self._write_rows(chunk)
 
     def finish(self) -> None:
         """Correct the header's snap length where a packet was longer, and give the output its final name."""
@@ -82,12 +49,7 @@ class PcapSink:
         self.flush()
         if self._writer.longest > self._snap_length:
             self._output.rewrite(16, struct.pack("<I", self._writer.longest))
-        self._output.commit()
-        self._account()
-
-    def abort(self) -> None:
-        """Leave nothing behind under the final name."""
-        self._output.abort()
+        self._commit()
 
     def _begin(self, chunk: Chunk) -> None:
         """The file header, by the first packet."""
@@ -97,7 +59,9 @@ class PcapSink:
         self._snap_length = max(SNAP_LENGTH, interface.snap_length, longest)
         self._output.write(file_header(self._link_type | fcs_length(interface), self._snap_length))
 
-    def _admit(self, index: int, chunk: Chunk) -> None:
+    def _introduce(self, index: int, chunk: Chunk) -> None:
+        if self._link_type is None:
+            self._begin(chunk)
         interfaces = self._context.interfaces
         if interfaces[index].link_type == self._link_type:
             self._writer.numbers[index] = 0
@@ -109,17 +73,6 @@ class PcapSink:
             "a pcap file holds packets of one link type only",
             cause=", ".join(f"{i.name or 'an interface without a name'}: {title(i.link_type)}" for i in known),
             hint="choose one with -i INTERFACE, turn 802.11 into Ethernet with --ethernet, or write pcapng",
-        )
-
-    def _account(self) -> None:
-        receipt, writer = self._context.receipt, self._writer
-        used = writer.tallies[writer.tallies["packets"] > 0]
-        receipt.bytes_written = self._output.written
-        receipt.packets_written = int(used["packets"].sum())
-        if len(used):
-            receipt.first_time, receipt.last_time = int(used["first"].min()), int(used["last"].max())
-        receipt.note(
-            "time-clamped", "times that a pcap file cannot hold (1970 to 2106) were set to the nearest", writer.clamped
         )
 
 

@@ -22,16 +22,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from etwcap.native.blocks import Written, epb_writer, prepared
+from etwcap.native.blocks import epb_writer
 from etwcap.packets import Chunk, Context, Interface, Mark, SideBlock
+from etwcap.sinks.kernel_sink import BUFFER, KernelSink
 from etwcap.sinks.options import COMMENT, block, joined, number_option, option, text_option, time_option, time_stamp
 from etwcap.sinks.output import Output
 
 SHB, IDB, ISB = 0x0A0D0D0A, 1, 5
 NANOSECONDS = 9
 """if_tsresol"""
-BUFFER = 2 << 20
-"""bytes gathered for one write"""
 WAITING = 16 << 20
 """bytes of side blocks that are held back for the first packet"""
 
@@ -46,16 +45,16 @@ class Section:
     comments: list[str] = field(default_factory=list)
 
 
-class PcapngSink:
+class PcapngSink(KernelSink):
     """Writes the packets of a run into one pcapng section (protocol ``Sink``).
 
-    Nothing is written before the first packet (or 16 MiB of side blocks), or ``finish``. Raises OutputError,
-    ReaderGone, and IndexError for a row whose bytes lie outside its chunk. At the end the receipt gets packets, bytes
-    and times.
+    Nothing is written before the first packet (or 16 MiB of side blocks), or ``finish``.
 
     ``shown`` gives an interface as it is to be described. ``whole`` is false for one of several pieces: its statistics
     then tell what was written, and nothing of the inputs.
     """
+
+    CLAMPED = "times before 1970 were written as 1970"
 
     def __init__(
         self,
@@ -66,12 +65,10 @@ class PcapngSink:
         shown: Callable[[Interface], Interface] | None = None,
         whole: bool = True,
     ) -> None:
-        self._output = output
-        self._context = context
+        super().__init__(output, context, epb_writer(BUFFER, Mark.PROCESS_TRUSTED))
         self._section = section or Section()
         self._shown = shown
         self._whole = whole
-        self._writer = epb_writer(BUFFER, Mark.PROCESS_TRUSTED)
         self._waiting: list[SideBlock] = []
         self._waiting_bytes = 0
         self._order: list[int] = []
@@ -86,53 +83,18 @@ class PcapngSink:
         if rows == 0 and self._waiting_bytes <= WAITING:
             return
         self._begin()
-        packets = chunk.packets
-        columns = prepared({**packets.columns, "offset": packets["offset"], "captured": packets["captured"]})
-        writer = self._writer
-        writer.reserve(len(self._context.interfaces))
-        if "comment" in columns:
-            for text in self._context.comments.texts[len(writer.texts) :]:
-                writer.texts.append(text)
-        row = 0
-        while (result := writer.write(chunk.buffer, columns, rows, row)) is not Written.DONE:
-            row = writer.row
-            if result is Written.FULL:
-                self.flush()
-                writer.grow(writer.need)
-            elif result is Written.UNMAPPED:
-                self._put_interface(int(packets["interface"][row]))
-            else:
-                raise IndexError(f"packet {row} of a chunk names bytes, an interface or a comment that is not there")
-
-    @property
-    def packets(self) -> int:
-        """Packets written so far."""
-        return int(self._writer.tallies["packets"].sum())
-
-    @property
-    def size(self) -> int:
-        """Bytes of the output so far, those not yet handed on among them."""
-        return self._output.written + self._writer.used
-
-    def flush(self) -> None:
-        """Hand what was gathered to the output."""
-        writer = self._writer
-        if writer.used:
-            self._output.write(writer.out.data[: writer.used])
-            writer.used = 0
+        if "comment" in chunk.packets.columns:
+            texts = self._writer.texts
+            for text in self._context.comments.texts[len(texts) :]:
+                texts.append(text)
+        self._write_rows(chunk)
 
     def finish(self) -> None:
         """Write the statistics blocks and give the output its final name."""
         self._begin()
         for number, index in enumerate(self._order):
             self._put(self._statistics(number, index))
-        self.flush()
-        self._output.commit()
-        self._account()
-
-    def abort(self) -> None:
-        """Leave nothing behind under the final name."""
-        self._output.abort()
+        self._commit()
 
     def _put(self, data: bytes) -> None:
         writer = self._writer
@@ -152,7 +114,7 @@ class PcapngSink:
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    def _put_interface(self, index: int) -> None:
+    def _introduce(self, index: int, chunk: Chunk) -> None:
         interface = self._interface(index)
         self._put(interface_block(interface))
         self._told[index] = _facts(interface)
@@ -187,15 +149,6 @@ class PcapngSink:
         if late:
             options.append(text_option(COMMENT, "learnt after the interface's block was written: " + "; ".join(late)))
         return block(ISB, struct.pack("<I", number) + time_stamp(end) + joined(options))
-
-    def _account(self) -> None:
-        receipt, writer = self._context.receipt, self._writer
-        used = writer.tallies[writer.tallies["packets"] > 0]
-        receipt.bytes_written = self._output.written
-        receipt.packets_written = int(used["packets"].sum())
-        if len(used):
-            receipt.first_time, receipt.last_time = int(used["first"].min()), int(used["last"].max())
-        receipt.note("time-clamped", "times before 1970 were written as 1970", writer.clamped)
 
 
 def section_header(section: Section) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from etwcap.packets.words import plural
 from etwcap.providers.names import (
     BOOKKEEPING,
     CLR_PROVIDERS,
@@ -19,6 +18,7 @@ from etwcap.providers.names import (
 )
 from etwcap.providers.pktmon import PktMonProvider
 from etwcap.sources.etl import EtlSource
+from etwcap.words import plural
 
 _FIRST_CAPTURE_BUILD = 20348
 """Server 2022 (and Windows 11 after it): ``--capture`` took the place of ``--etw``."""

@@ -12,7 +12,6 @@ from typing import Final
 from etwcap.errors import EtwcapError, NotHereError, RightsError, UsageError
 from etwcap.native.loader import library
 from etwcap.packets import Chunk, Context, linktypes
-from etwcap.packets.words import plural
 from etwcap.pipeline.capture import CaptureOptions, CountingSink, LiveSink, Progress
 from etwcap.pipeline.capture import capture as run_capture
 from etwcap.pipeline.convert import Outcome
@@ -29,6 +28,7 @@ from etwcap.taps.rule import open_firewall
 from etwcap.taps.several import LiveMerge, LiveStaged
 from etwcap.windows.firewall import Firewall
 from etwcap.windows.processes import ProcessIdentity
+from etwcap.words import plural
 
 BY_ITSELF: Final = ("pktmon", "raw")
 """Taps that are taken where none is named, the better first. Never one that interrupts the network."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from etwcap.packets.words import safe_text
 from etwcap.taps.protocol import RIGHTS, Condition, State, Tap, usable, usable_with_consent
+from etwcap.words import safe_text
 
 WIDTH: Final = 100
 """columns where the terminal does not say"""

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from etwcap.errors import EtwcapError, NotHereError, RightsError, WindowsCallError
 from etwcap.filters.split import Constraints
-from etwcap.packets.words import plural
 from etwcap.providers.pktmon_components import ComponentTree
 from etwcap.providers.pktmon_layout import GUID, EventId
 from etwcap.taps.etw_session import Enabled
@@ -30,6 +29,7 @@ from etwcap.taps.pktmon_filters import constraints_of, no_stricter
 from etwcap.taps.protocol import Changes
 from etwcap.windows.pktmon_exe import Components
 from etwcap.windows.processes import ProcessIdentity
+from etwcap.words import plural
 
 PROVIDER: Final = UUID(bytes_le=GUID)
 KEYWORDS: Final = 0x12
