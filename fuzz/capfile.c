@@ -52,7 +52,7 @@ static void write_rows(const struct columns *rows, size_t count, const uint8_t *
 /* Where records go on behind what is broken: a place in the window, from which records are taken again. */
 static void find_record(const struct ec_index *job, uint32_t ends)
 {
-    const ec_pcap_form form = {job->swapped, job->scale, job->header, 1u << 16};
+    const ec_pcap_form form = {job->swapped, job->scale, job->header, 1u << 16, job->either};
     uint32_t *reach = malloc((job->size - job->at + 1) * sizeof *reach);
     if (!reach) abort();
     const size_t found = ec_pcap_find(&form, job->buffer, job->size, job->at, job->size, ends, UINT32_MAX, reach);
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint32_t is_pcap = how & 1;
     struct ec_index job = {
         .buffer = buffer, .size = size, .limit = 1u << 16, .rows = ROWS, .latest = INT64_MIN, .swapped = how >> 1 & 1,
-        .checks = how >> 5 & 3, .sure = 0, .scale = how & 4 ? 1 : 1000, .header = how & 8 ? 24 : 16, .late_mark = 1, .clamped_mark = 128,
+        .checks = how >> 5 & 3, .either = resolution == 0xFF, .sure = 0, .scale = how & 4 ? 1 : 1000, .header = how & 8 ? 24 : 16, .late_mark = 1, .clamped_mark = 128,
         .length_mark = 256, .process_mark = 32, .table = table, .interfaces = is_pcap ? 1 : INTERFACES,
         .time = rows->time, .interface = rows->interface, .direction = rows->direction, .offset = rows->offset,
         .captured = rows->captured, .original = rows->original, .flags = rows->flags, .packet_id = rows->packet_id,

@@ -57,6 +57,51 @@ def test_captured_above_original_is_marked(tmp_path: Path, backend: str) -> None
     assert got.column("flags") == [Mark.LENGTH_IMPLAUSIBLE]
 
 
+def older(order: str, version: tuple[int, int], packets: list[tuple[bytes, int]]) -> bytes:
+    """A pcap file as a version before 2.4 wrote it, or DG/UX: (data, original length), the original length first; in
+    2.3 that of every second packet only."""
+    out = struct.pack(order + "IHHiIII", 0xA1B2C3D4, *version, 0, 0, 65535, 1)
+    for number, (data, original) in enumerate(packets):
+        lengths = [original, len(data)] if version != (2, 3) or number % 2 else [len(data), original]
+        out += struct.pack(order + "IIII", 1_700_000_000 + number, 7, *lengths) + data
+    return out
+
+
+OLDER = pytest.mark.parametrize("version", [(2, 0), (2, 2), (2, 3), (543, 0)])
+
+
+@ORDERS
+@OLDER
+def test_older_versions_tell_the_lengths_in_another_order(
+    tmp_path: Path, tshark: str, backend: str, order: str, version: tuple[int, int]
+) -> None:
+    path, written = tmp_path / "a.pcap", tmp_path / "b.pcapng"
+    path.write_bytes(older(order, version, [(frame, 900 + n) for n, frame in enumerate(FRAMES)]))
+    got = read(path)
+    assert got.column("data") == FRAMES
+    assert got.column("original") == list(range(900, 920))
+    assert got.damage == []
+    convert(path, written)
+    told = ["frame.len", "frame.cap_len", "frame.time_epoch"]
+    assert fields(tshark, written, *told) == fields(tshark, path, *told)
+
+
+@ORDERS
+@OLDER
+def test_of_an_older_version_too_reading_goes_on_behind_damage(
+    tmp_path: Path, backend: str, order: str, version: tuple[int, int]
+) -> None:
+    path = tmp_path / "a.pcap"
+    frames = [frame * 20 for frame in FRAMES]
+    data = bytearray(older(order, version, [(frame, 65000) for frame in frames]))
+    broken = 24 + 16 + len(frames[0])
+    data[broken + 8 : broken + 16] = bytes([0xFF]) * 8
+    path.write_bytes(data)
+    got = read(path)
+    assert got.column("data") == [frames[0], *frames[2:]]
+    assert [(each.offset, each.lost_bytes) for each in got.description.damage] == [(broken, 16 + len(frames[1]))]
+
+
 def test_an_impossible_length_ends_the_reading_with_its_place(tmp_path: Path, backend: str) -> None:
     path = tmp_path / "a.pcap"
     good = pcap("<", 0xA1B2C3D4, 1, (1, 0, FRAMES[0], 60))

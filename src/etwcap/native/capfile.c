@@ -133,17 +133,17 @@ static inline int32_t pcap_index(struct ec_index *job, int swapped)
 {
     const size_t header = job->header;
     const ec_pcap_form form = {(uint32_t)swapped, job->scale, job->header,
-                               job->limit < UINT32_MAX ? (uint32_t)job->limit : UINT32_MAX};
+                               job->limit < UINT32_MAX ? (uint32_t)job->limit : UINT32_MAX, job->either};
     while (job->row < job->rows) {
         const size_t left = job->size - job->at;
         job->need = header;
         if (left < header)
             return EC_INDEX_MORE;
         const uint8_t *p = job->buffer + job->at;
-        const uint32_t captured = get32(p + 8, swapped);
-        if (captured > job->limit)
+        const ec_pcap_lengths packet = ec_pcap_lengths_at(&form, p);
+        if (packet.captured > job->limit)
             return EC_INDEX_BROKEN;
-        job->need = header + captured;
+        job->need = header + packet.captured;
         if (job->need > left)
             return EC_INDEX_MORE;
         if (job->checks != EC_CHECK_NONE && job->at >= job->sure) {
@@ -156,7 +156,7 @@ static inline int32_t pcap_index(struct ec_index *job, int swapped)
             }
         }
         const int64_t time = (int64_t)get32(p, swapped) * NANO + (int64_t)get32(p + 4, swapped) * job->scale;
-        put_row(job, time, job->at + header, captured, get32(p + 12, swapped), 0);
+        put_row(job, time, job->at + header, packet.captured, packet.original, 0);
         job->row++;
         job->at += job->need;
     }

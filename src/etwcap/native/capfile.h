@@ -58,6 +58,7 @@ struct ec_index {
     uint32_t scale;   /* pcap: ns per unit of the fraction */
     uint32_t header;  /* pcap: bytes of a record header */
     uint32_t checks;  /* pcap: EC_CHECK_ */
+    uint32_t either;  /* pcap: the two lengths of a record stand in either order */
     size_t sure;      /* pcap: records before this place are not checked */
     uint32_t late_mark, clamped_mark, length_mark, process_mark; /* bits of `flags` */
     const struct ec_capture_interface *table; /* pcapng */

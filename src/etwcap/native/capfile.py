@@ -118,6 +118,7 @@ class _Job(ctypes.Structure):
         ("scale", ctypes.c_uint32),
         ("header", ctypes.c_uint32),
         ("checks", ctypes.c_uint32),
+        ("either", ctypes.c_uint32),
         ("sure", ctypes.c_size_t),
         ("late_mark", ctypes.c_uint32),
         ("clamped_mark", ctypes.c_uint32),
@@ -150,6 +151,8 @@ class PacketIndex:
         self.scale = 1000
         self.header = 16
         self.checks = Check.NONE
+        self.either = False
+        """pcap: the two lengths of a record stand in either order, the smaller one is the captured length"""
         self.sure = 0
         """pcap: records before this place are not checked"""
         self.table: NDArray[Any] = np.empty(0, INTERFACE)
@@ -180,7 +183,7 @@ class PacketIndex:
             return Stop(getattr(twin_capfile, kernel)(self, window))
         state = (
             "at", "limit", "rows", "row", "latest", "late", "clamped", "untimed", "odd", "odd_at", "seen", "swapped",
-            "scale", "header", "checks", "sure", "late_mark", "clamped_mark", "length_mark", "process_mark",
+            "scale", "header", "checks", "either", "sure", "late_mark", "clamped_mark", "length_mark", "process_mark",
         )  # fmt: skip
         job = _Job(
             buffer=pointer(window),

@@ -16,7 +16,7 @@
 #endif
 
 /* Raised with every change of a signature or of a shared struct; loader.py compares it. */
-#define EC_ABI_VERSION 1
+#define EC_ABI_VERSION 2
 
 static inline uint16_t ec_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, sizeof v); return v; }
 static inline uint32_t ec_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }

@@ -16,7 +16,7 @@ from typing import Any
 
 from etwcap.errors import NativeCoreError
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 """Must equal EC_ABI_VERSION of etwcap.h."""
 
 _SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")

@@ -6,10 +6,18 @@ static uint32_t get32(const uint8_t *p, uint32_t swapped)
     return swapped ? v << 24 | (v & 0xFF00u) << 8 | (v >> 8 & 0xFF00u) | v >> 24 : v;
 }
 
+ec_pcap_lengths ec_pcap_lengths_at(const ec_pcap_form *f, const uint8_t *p)
+{
+    const ec_pcap_lengths said = {get32(p + 8, f->swapped), get32(p + 12, f->swapped)};
+    if (f->either && said.captured > said.original)
+        return (ec_pcap_lengths){said.original, said.captured};
+    return said;
+}
+
 static int whole(const ec_pcap_form *f, const uint8_t *p)
 {
-    const uint32_t captured = get32(p + 8, f->swapped);
-    return captured <= f->limit && get32(p + 12, f->swapped) >= captured &&
+    const ec_pcap_lengths packet = ec_pcap_lengths_at(f, p);
+    return packet.captured <= f->limit && packet.original >= packet.captured &&
            (uint64_t)get32(p + 4, f->swapped) * f->scale < 1000000000u;
 }
 
@@ -22,7 +30,7 @@ static int close_to(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
 
 int ec_pcap_regular(const ec_pcap_form *f, const uint8_t *p, uint32_t before)
 {
-    return close_to(f, p, before) && whole(f, p) && (get32(p + 12, f->swapped) > 0 || get32(p, f->swapped) > 0);
+    return close_to(f, p, before) && whole(f, p) && (ec_pcap_lengths_at(f, p).original > 0 || get32(p, f->swapped) > 0);
 }
 
 size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, size_t from, size_t until, uint32_t ends,
@@ -39,10 +47,11 @@ size_t ec_pcap_find(const ec_pcap_form *f, const uint8_t *buffer, size_t size, s
         reach[i] = 0;
         if (end - i < f->header || !whole(f, p))
             continue;
-        const int tiny = get32(p + 8, f->swapped) < EC_PCAP_LEAST;
+        const uint32_t captured = ec_pcap_lengths_at(f, p).captured;
+        const int tiny = captured < EC_PCAP_LEAST;
         if (tiny && get32(p, f->swapped) == 0)
             continue;
-        const uint64_t next = (uint64_t)i + f->header + get32(p + 8, f->swapped);
+        const uint64_t next = (uint64_t)i + f->header + captured;
         if (next > end || (next < end && end - next < 16)) {
             reach[i] = next > end ? 0 : (uint32_t)next;
         } else if (next == end) {

@@ -17,7 +17,15 @@ typedef struct ec_pcap_form {
     uint32_t scale;   /* ns per unit of the fraction */
     uint32_t header;  /* bytes of a record header, 16 at least */
     uint32_t limit;   /* longest packet */
+    uint32_t either;  /* its two lengths stand in either order: the smaller one is the captured length */
 } ec_pcap_form;
+
+typedef struct ec_pcap_lengths {
+    uint32_t captured, original;
+} ec_pcap_lengths;
+
+/* The lengths that a record header at p (16 bytes) tells. */
+ec_pcap_lengths ec_pcap_lengths_at(const ec_pcap_form *form, const uint8_t *p);
 
 /* Whether a record header as every writer makes it stands at p (16 bytes), `before` being the seconds of the record before it. A
  * packet may be empty; 16 zeros are none. */

@@ -15,7 +15,7 @@ __all__ = ["CERTAIN", "LEAST", "STEP", "Form", "find"]
 
 
 class _Form(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint32) for name in ("swapped", "scale", "header", "limit")]
+    _fields_ = [(name, ctypes.c_uint32) for name in ("swapped", "scale", "header", "limit", "either")]
 
 
 def find(
@@ -47,7 +47,7 @@ def find(
         ctypes.c_void_p,
     )
     reach = np.empty(window.size - start, np.uint32)
-    job = _Form(form.swapped, form.scale, form.header, form.limit)
+    job = _Form(*form)
     found = call(
         ctypes.addressof(job), pointer(window), window.size, start, until, ends, _unknown(before), pointer(reach)
     )

@@ -67,13 +67,14 @@ def _put_row(
 def pcap_index(index: PacketIndex, window: NDArray[np.uint8]) -> int:
     """Twin of ec_pcap_index."""
     fields = struct.Struct((">" if index.swapped else "<") + "IIII")
-    form = Form(index.swapped, index.scale, index.header, index.limit)
+    form = Form(index.swapped, index.scale, index.header, index.limit, index.either)
     while index.row < index.rows:
         left = window.size - index.at
         index.need = index.header
         if left < index.header:
             return MORE
-        seconds, fraction, captured, original = fields.unpack_from(window.data, index.at)
+        seconds, fraction, *lengths = fields.unpack_from(window.data, index.at)
+        captured, original = sorted(lengths) if index.either else lengths
         if captured > index.limit:
             return BROKEN
         index.need = index.header + captured

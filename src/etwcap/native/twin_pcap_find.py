@@ -25,13 +25,16 @@ class Form(NamedTuple):
     """bytes of a record header"""
     limit: int
     """longest packet"""
+    either: bool
+    """its two lengths stand in either order: the smaller one is the captured length"""
 
 
 def regular(form: Form, window: NDArray[np.uint8], at: int, before: int) -> bool:
     """Whether a record header as every writer makes it stands at ``at``, ``before`` being the seconds before it."""
     order = ">u4" if form.swapped else "<u4"
     fields: list[int] = np.frombuffer(window[at : at + 16], order).tolist()
-    seconds, fraction, captured, original = fields
+    seconds, fraction, *lengths = fields
+    captured, original = sorted(lengths) if form.either else lengths
     return (
         (original > 0 or seconds > 0)
         and abs(seconds - before) <= STEP
@@ -51,6 +54,8 @@ def find(
     places = end - form.header + 1
     columns = [_numbers(data, field, places, form.swapped) for field in (0, 4, 8, 12)]
     seconds, fraction, captured, original = columns
+    if form.either:
+        captured, original = np.minimum(captured, original), np.maximum(captured, original)
     fits = (captured <= np.minimum(original, form.limit)) & (fraction * form.scale < 10**9)
     fits &= (captured >= LEAST) | (seconds > 0)
     known = before is not None and before != NOT_KNOWN

@@ -17,6 +17,11 @@ from etwcap.sources.capfile_window import LIMIT, Window
 HEADER = 24
 MICROSECONDS, NANOSECONDS, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 """magic numbers; MODIFIED is Alexey Kuznetzov's variant with 8 more bytes in each record header"""
+DGUX = 543
+"""major version that tcpdump of DG/UX writes
+
+A record of versions before 2.3, and of DG/UX, has the original length first, and one of 2.3 has the two in either order
+(sf-pcap.c of libpcap). The captured length is the smaller one."""
 FCS_PRESENT = 1 << 26
 """in the header's link type: the upper 4 bits are the length of the frame check sequence in 16-bit words"""
 _ENDS = "the file ends inside a packet record"
@@ -38,11 +43,12 @@ class PcapReader:
         if len(header) < HEADER:
             raise NotATraceError("the file ends inside its header", cause=f"{window.name}: {len(header)} bytes, pcap")
         magic, major, minor, _, _, snap_length, network = struct.unpack(order + "IHHiIII", header)
-        if major != 2:
+        if major not in (2, DGUX):
             raise NotATraceError("this version of pcap is not known", cause=f"{window.name}: {major}.{minor}")
         index.swapped = order == ">"
         index.scale = 1 if magic == NANOSECONDS else 1000
         index.header = 24 if magic == MODIFIED else 16
+        index.either = major == DGUX or minor < 4
         index.limit = min(max(262144, snap_length), LIMIT)
         index.at = HEADER
         description.resolution = index.scale
@@ -136,7 +142,8 @@ class PcapReader:
         """Of the record at ``at``: has it a time near those before, has it lengths and a fraction as every writer
         makes them, and its captured length."""
         order = ">" if self.index.swapped else "<"
-        seconds, fraction, captured, original = struct.unpack_from(order + "IIII", self._window.view.data, at)
+        seconds, fraction, *lengths = struct.unpack_from(order + "IIII", self._window.view.data, at)
+        captured, original = sorted(lengths) if self.index.either else lengths
         whole = captured <= original and fraction * self.index.scale < 10**9
         return self._near(seconds), whole, captured
 
@@ -147,7 +154,7 @@ class PcapReader:
     def _find(self, start: int) -> int | None:
         """The next place that is certainly a record, within the window as far as it goes now."""
         index, window = self.index, self._window
-        form = Form(index.swapped, index.scale, index.header, index.limit)
+        form = Form(index.swapped, index.scale, index.header, index.limit, index.either)
         before: int | None = index.latest // 10**9
         if index.latest == EARLIEST:  # the first record of all: its own time, unless that is zeroed
             order = ">" if index.swapped else "<"
