@@ -477,10 +477,16 @@ def test_what_is_no_capture_file_is_refused_with_its_reason(tmp_path: Path) -> N
         read(stored(tmp_path / "empty", b""))
     with pytest.raises(NotATraceError, match="begins with 4d 5a 90 00"):
         read(stored(tmp_path / "exe", b"MZ\x90\0" * 9))
-    with pytest.raises(NotATraceError) as raised:
-        read(stored(tmp_path / "a.pcapng.gz", b"\x1f\x8b\x08" + bytes(30)))
-    assert "gzip" in raised.value.cause
-    assert raised.value.hint.startswith("gunzip")
+    for magic, what, command in (
+        (b"\x1f\x8b\x08", "gzip", "gunzip -k "),
+        (b"PK\3\4\x14\0", "zip", "unzip "),
+        (b"MSCF" + bytes(4), "cabinet", "cabextract "),
+    ):
+        packed = stored(tmp_path / "a.packed", magic + bytes(30))
+        with pytest.raises(NotATraceError) as raised:
+            read(packed)
+        assert what in raised.value.cause
+        assert raised.value.hint.startswith(command + str(packed))
     wrong = bytearray(section("<"))
     wrong[12:14] = b"\2\0"
     version = stored(tmp_path / "version", bytes(wrong))

@@ -19,12 +19,16 @@ STANDARD_INPUT = "standard input"
 
 _PCAP = {0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34}
 _PACKED = {
-    b"\x1f\x8b": ("gzip", "gunzip -k"),
-    b"\x28\xb5\x2f\xfd": ("Zstandard", "zstd -d"),
-    b"\x04\x22\x4d\x18": ("LZ4", "lz4 -d"),
-    b"\xfd7zXZ\x00": ("xz", "unxz -k"),
-    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\x1f\x8b": ("gzip", "gunzip -k {}"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", "zstd -d {}"),
+    b"\x04\x22\x4d\x18": ("LZ4", "lz4 -d {}"),
+    b"\xfd7zXZ\x00": ("xz", "unxz -k {}"),
+    b"BZh": ("bzip2", "bunzip2 -k {}"),
+    b"PK\3\4": ("a zip archive", "unzip {}"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x {}"),
+    b"MSCF\0\0\0\0": ("a cabinet", "cabextract {}, on Windows: expand -F:* {} ."),
 }
+"""by their first bytes: what compressed files are, and what undoes it; ``netsh trace stop`` leaves a cabinet, too"""
 
 
 def sniff(first: bytes) -> str | None:
@@ -37,7 +41,7 @@ def sniff(first: bytes) -> str | None:
 
 
 def compression(first: bytes) -> tuple[str, str] | None:
-    """The name of the compression that a file begins with and the command that undoes it, None where it has none."""
+    """What a file that begins so is compressed with, and the command that undoes it (``{}``: the file); else None."""
     return next((known for magic, known in _PACKED.items() if first.startswith(magic)), None)
 
 
@@ -74,7 +78,9 @@ class CaptureFileSource:
         kind = sniff(first)
         if kind is None:
             if packed := compression(first):
-                raise NotATraceError("the file is compressed", cause=f"{name}: {packed[0]}", hint=f"{packed[1]} {name}")
+                raise NotATraceError(
+                    "the file is compressed", cause=f"{name}: {packed[0]}", hint=packed[1].replace("{}", name)
+                )
             cause = f"{name} is empty" if not first else f"{name} begins with {first[:4].hex(' ')}"
             raise NotATraceError("not a pcap or pcapng file", cause=cause)
         self._description.inputs.append(InputFacts(name, self._window.size, kind))
