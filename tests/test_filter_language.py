@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from etwcap.errors import UsageError
 from etwcap.filters.compiled import Filter
 from etwcap.filters.names import NOT_SUPPORTED, SERVICES, WORDS
-from etwcap.filters.parser import DEEPEST, parse
+from etwcap.filters.parser import parse
+from etwcap.filters.reader import DEEPEST
 from etwcap.filters.tree import Not, OfProcess, OnInterface, drawn
 from etwcap.filters.words import LONGEST, FilterError
 from filter_packets import Expressions
