@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from etwcap.native import use_backend
 from etwcap.native.order import AT_ONCE, END, MOST, CausalOrder
 from etwcap.native.order_facts import FACT, TCP, order_facts, own_table
+from etwcap.packets.linktypes import RAW_IP
+from frames import ACK, FIN, SYN, ip, tcp
 from made_captures import ADDRESSES4, ADDRESSES6, LINKS, framed
 
 OWN = [bytes(10) + b"\xff\xff" + ADDRESSES4[0].packed, ADDRESSES6[0].packed]
@@ -49,6 +51,14 @@ def test_both_back_ends_read_the_same_facts(number: int) -> None:
     ]
     both_facts(packets)
     both_facts(packets, source.choices((0, 1, 2, 3, 255), k=100))
+
+
+@pytest.mark.usefixtures("both_cores")
+@pytest.mark.parametrize(("data", "flags", "end"), [(10, ACK, 9), (0, SYN, 0), (1, FIN | ACK, 1), (0, ACK, 0xFFFFFFFF)])
+def test_sequence_numbers_start_again_at_0(data: int, flags: int, end: int) -> None:
+    segment = tcp(1, 2, 0xFFFFFFFF, 0, flags, bytes(data))
+    (fact,) = both_facts([(RAW_IP, ip(*ADDRESSES4[:2], 6, segment))])
+    assert (fact["seq"], fact["end"]) == (0xFFFFFFFF, end)
 
 
 PORTS = (53, 67, 68, 69, 111, 123, 137, 161, 162, 500, 546, 547, 1645, 1812, 2049, 3478, 3799, 4500, 5355, 40000, 41000)

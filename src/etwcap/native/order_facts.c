@@ -132,6 +132,12 @@ static uint64_t connection(const message *m, uint8_t *way)
     return ec_order_hash(TCP_SEED, ends, 2 * one);
 }
 
+/* The sequence number that lies so many bytes behind another: they start again at 0. */
+static uint32_t sequence_behind(uint32_t number, uint32_t bytes)
+{
+    return number + bytes;
+}
+
 static void read_tcp(const message *m, ec_order_fact *fact)
 {
     if (m->n < 20)
@@ -144,7 +150,8 @@ static void read_tcp(const message *m, ec_order_fact *fact)
     fact->flags = m->p[13];
     fact->seq = be32(m->p + 4);
     fact->ack = be32(m->p + 8);
-    fact->end = fact->seq + (uint32_t)(m->size - header) + (fact->flags & FIN ? 1U : 0U) + (fact->flags & SYN ? 1U : 0U);
+    const uint32_t signals = (fact->flags & FIN ? 1U : 0U) + (fact->flags & SYN ? 1U : 0U);
+    fact->end = sequence_behind(sequence_behind(fact->seq, (uint32_t)(m->size - header)), signals);
     fact->sign = (uint32_t)ec_be16(m->p + 14) << 16 | m->ident;
     read_options(m->p, least(header, m->n), fact);
 }
