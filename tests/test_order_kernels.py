@@ -16,6 +16,7 @@ from etwcap.native.order import AT_ONCE, END, MOST, CausalOrder
 from etwcap.native.order_facts import FACT, TCP, order_facts, own_table
 from etwcap.packets.linktypes import RAW_IP
 from frames import ACK, FIN, SYN, ip, tcp
+from frames import TCP as TCP_PROTOCOL
 from made_captures import ADDRESSES4, ADDRESSES6, LINKS, framed
 
 OWN = [bytes(10) + b"\xff\xff" + ADDRESSES4[0].packed, ADDRESSES6[0].packed]
@@ -57,7 +58,7 @@ def test_both_back_ends_read_the_same_facts(number: int) -> None:
 @pytest.mark.parametrize(("data", "flags", "end"), [(10, ACK, 9), (0, SYN, 0), (1, FIN | ACK, 1), (0, ACK, 0xFFFFFFFF)])
 def test_sequence_numbers_start_again_at_0(data: int, flags: int, end: int) -> None:
     segment = tcp(1, 2, 0xFFFFFFFF, 0, flags, bytes(data))
-    (fact,) = both_facts([(RAW_IP, ip(*ADDRESSES4[:2], 6, segment))])
+    (fact,) = both_facts([(RAW_IP, ip(ADDRESSES4[0], ADDRESSES4[1], TCP_PROTOCOL, segment))])
     assert (fact["seq"], fact["end"]) == (0xFFFFFFFF, end)
 
 
