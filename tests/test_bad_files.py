@@ -18,6 +18,7 @@ WHOLE = 24
     ("name", "packets", "place"),
     [
         ("record-size-zero.etl", WHOLE - 1, 4096),
+        ("record-size-zero-and-a-time.etl", WHOLE - 1, 4096),
         ("record-size-ends-with-another.etl", WHOLE - 1, 4096),
         ("compressed-buffer-size-one-more.etl", WHOLE, 1024),
         ("buffer-header-zeroed.etl", WHOLE, 4096),

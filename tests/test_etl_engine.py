@@ -403,6 +403,31 @@ def test_a_size_that_ends_by_chance_with_another_record_swallows_none(tmp_path: 
     assert found.data == [*whole.data[:20], *whole.data[21:]]
 
 
+@pytest.mark.parametrize("time", [0, 1 << 60])
+@pytest.mark.parametrize("other", [18, 19, 21, 22, 30, 39])
+def test_a_broken_size_and_the_broken_time_of_another_record_cost_these_two_at_most(
+    tmp_path: Path, other: int, time: int
+) -> None:
+    path = tmp_path / "trace.etl"
+    kind = LogfileSettings(buffer_size=0x4000)
+    with EtlWriter(path, kind) as trace:
+        for number in range(60):
+            trace.add(0, event(kind.raw0 + number, number, bytes(16)))
+    whole = both(path)
+    image = bytearray(path.read_bytes())
+    rows = {int(row["process"]): row for row in whole.records}
+    places = {
+        number: int(whole.table.buffers["offset"][row["buffer"]] + row["position"]) for number, row in rows.items()
+    }
+    image[places[20] : places[20] + 2] = struct.pack("<H", 400)
+    image[places[other] + 16 : places[other] + 24] = struct.pack("<q", time)
+    path.write_bytes(image)
+    found = both(path)
+    lost = set(range(60)) - set(found.records["process"].tolist())
+    assert lost <= {20, other}
+    assert [kind for kind, _, _ in found.issues] == [RECORD_SIZE]
+
+
 def test_a_payload_that_looks_like_records_to_its_end_is_a_payload(tmp_path: Path) -> None:
     path = tmp_path / "trace.etl"
     kind = LogfileSettings(buffer_size=0x20000)
@@ -433,7 +458,7 @@ def test_records_behind_damage_are_not_trusted_unless_they_lead_to_the_end_of_th
         broken[:2] = struct.pack("<H", 90)
         trace.add(0, bytes(broken))
         trace.add(0, event(kind.raw0 + 9, 3))
-        trace.add(0, event(kind.raw0 + 1, 4))  # its time goes back: no chain leads through it
+        trace.add(0, event(kind.raw0 - 1, 4))  # its time goes back: no chain leads through it
     found = both(path)
     assert 77 not in found.records["process"].tolist()
     assert found.records["process"].tolist().count(4) <= 1

@@ -30,7 +30,8 @@ typedef struct chain {
     uint32_t stride;
     int64_t sequence, file_offset; /* of the current buffer */
     int64_t last_raw;
-    int64_t low;      /* raw time of the last record taken from the current buffer; INT64_MIN: none yet */
+    int64_t low;      /* raw time of the last record taken from the current buffer or of the one before it, the earlier one;
+                       * INT64_MIN: none yet */
     uint32_t resume;  /* where its records go on certainly after damage; 0: not sought yet, NOWHERE: nowhere */
     uint32_t skip_to; /* bytes before this are passed over */
     ec_xpress xpress;
@@ -442,7 +443,8 @@ static int prime(ec_etl *e, chain *c, int may_take)
             c->head.position = position;
             c->head.processor = e->o.buffers[c->buffer].processor;
             c->head.offset = (int64_t)c->start;
-            c->last_raw = c->low = c->head.raw;
+            c->low = c->head.raw < c->last_raw ? c->head.raw : c->last_raw; /* one of both may be broken */
+            c->last_raw = c->head.raw;
             c->live = 1;
             return 1;
         }

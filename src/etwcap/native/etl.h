@@ -125,7 +125,7 @@ enum ec_parse ec_etl_parse(const uint8_t *p, size_t have, size_t left, int64_t p
 int ec_etl_may_begin(const uint8_t *p, size_t left);
 
 /* A record whose size is too large may end, by chance, where another one does: the first offset in it at which records begin that
- * lead exactly to its end, with times that never go back, the first one not before raw and near it (what is random by nature, such
+ * lead exactly to its end, with times in order (see ec_etl_resume), the first one not before raw and near it (what is random by nature, such
  * as an encrypted payload, leads to its end once in 10^4 times). UINT32_MAX where there is none. */
 uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw);
 
@@ -136,8 +136,8 @@ EC_API size_t ec_etl_records_end(const uint8_t *data, size_t size);
 #define EC_ETL_MOST_RATIO 256u
 
 /* Where the records of a damaged buffer certainly go on: the first payload offset at or after from (a multiple of 8) at which a
- * record of a known type lies from which the sizes lead, record by record, exactly to the buffer's filled end, with times that never
- * go back and that are not before low. UINT32_MAX where there is none, or where the buffer cannot be read and unpacked whole. */
+ * record of a known type lies from which the sizes lead, record by record, exactly to the buffer's filled end, with times that do not
+ * go back and are not before low; the time of one record between two others may be broken. UINT32_MAX where there is none, or where the buffer cannot be read and unpacked whole. */
 EC_API uint32_t ec_etl_records_resume(const uint8_t *data, size_t size); /* the same for a payload at hand, from its start */
 EC_API uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *buffer, uint32_t from, int64_t low);
 

@@ -45,29 +45,59 @@ static int record_at(const uint8_t *p, size_t left, int64_t *raw, uint32_t *stri
     return 1;
 }
 
+/* Places (every 8 bytes) from which records lead to the end; of these, late ones: records whose time alone is broken, later than
+ * that of the record behind, which is the one to compare with. */
+typedef struct {
+    uint8_t *good, *late;
+} places;
+
+static int has(const uint8_t *bits, uint32_t at)
+{
+    return bits[at / 64] >> (at / 8 % 8) & 1;
+}
+
+static void put(uint8_t *bits, uint32_t at)
+{
+    bits[at / 64] = (uint8_t)(bits[at / 64] | 1u << (at / 8 % 8));
+}
+
+/* Whether a record of the time `raw` may stand before the one at `next`: times do not go back, but that of one record between two
+ * others may be broken. *late: it is that of this record. */
+static int in_order(const uint8_t *data, uint32_t total, int64_t raw, uint32_t next, const places *known, int *late)
+{
+    int64_t after, then = NO_TIME;
+    uint32_t stride, further;
+    *late = 0;
+    if (raw == NO_TIME || !record_at(data + next, total - next, &after, &stride) || after == NO_TIME)
+        return 1;
+    const uint32_t behind = next + stride;
+    if (behind < total && !record_at(data + behind, total - behind, &then, &further))
+        then = NO_TIME;
+    if (has(known->late, next))
+        return then == NO_TIME || raw <= then;
+    *late = raw > after && (then == NO_TIME || raw > then);
+    return 1;
+}
+
 /* high: ANY_TIME, or the latest time that the first record may have; then one without a time is none. */
-static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from, int64_t low, int64_t high,
-                              uint8_t *good)
+static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from, int64_t low, int64_t high, places known)
 {
     uint32_t found = NOWHERE;
     if (total < 8)
         return NOWHERE;
-    for (uint32_t at = (total - 8) & ~7u;; at -= 8) {
-        int64_t raw, after;
-        uint32_t stride, further;
-        if (at < from)
-            break;
+    for (uint32_t at = (total - 8) & ~7u; at >= from; at -= 8) {
+        int64_t raw;
+        uint32_t stride;
+        int late = 0;
         if (record_at(data + at, total - at, &raw, &stride)) {
             const uint32_t next = at + stride;
-            const int last = next == total;
-            if (last || (next % 8 == 0 && total - next >= 8 && (good[next / 64] >> (next / 8 % 8) & 1))) {
-                const int timed = !last && raw != NO_TIME && record_at(data + next, total - next, &after, &further) &&
-                                  after != NO_TIME;
-                if (!timed || raw <= after) {
-                    good[at / 64] = (uint8_t)(good[at / 64] | 1u << (at / 8 % 8));
-                    if (raw == NO_TIME ? high == ANY_TIME : raw >= low && raw <= high)
-                        found = at;
-                }
+            if (next == total || (next % 8 == 0 && total - next >= 8 && has(known.good, next) &&
+                                  in_order(data, total, raw, next, &known, &late))) {
+                put(known.good, at);
+                if (late)
+                    put(known.late, at);
+                else if (raw == NO_TIME ? high == ANY_TIME : raw >= low && raw <= high)
+                    found = at;
             }
         }
         if (at == 0)
@@ -78,14 +108,15 @@ static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from
 
 uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw)
 {
-    uint8_t good[65536 / 64 + 1];
+    uint8_t good[65536 / 64 + 1], late[65536 / 64 + 1];
     uint64_t like = 0;
     for (uint32_t at = 8; at + 8 <= stride; at += 8)
         like += (uint64_t)(p[at + 3] == 0xC0 || p[at + 3] == 0x90);
     if (like == 0 || stride > 65536)
         return NOWHERE;
     memset(good, 0, sizeof good);
-    return first_certain(p, stride, 8, raw, raw < ANY_TIME - NEAR ? raw + NEAR : ANY_TIME - 1, good);
+    memset(late, 0, sizeof late);
+    return first_certain(p, stride, 8, raw, raw < ANY_TIME - NEAR ? raw + NEAR : ANY_TIME - 1, (places){good, late});
 }
 
 uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, int64_t low)
@@ -99,23 +130,26 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
         return NOWHERE;
     uint32_t found = NOWHERE;
     uint8_t *data = malloc(total);
-    uint8_t *good = calloc(total / 64 + 1, 1);
+    uint8_t *good = calloc(total / 64 + 1, 1), *late = calloc(total / 64 + 1, 1);
     uint8_t *unpacked_from = packed ? malloc(stored) : NULL, *input = packed ? unpacked_from : data;
-    if (data && good && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
+    if (data && good && late && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
         int32_t status;
         if (!packed || ec_xpress_decode(input, stored, data, total, &status) == (int64_t)total)
-            found = first_certain(data, total, (from + 7u) & ~7u, low, ANY_TIME, good);
+            found = first_certain(data, total, (from + 7u) & ~7u, low, ANY_TIME, (places){good, late});
     }
     free(unpacked_from);
     free(good);
+    free(late);
     free(data);
     return found;
 }
 
 uint32_t ec_etl_records_resume(const uint8_t *data, size_t size)
 {
-    uint8_t *good = size <= LARGEST ? calloc(size / 64 + 1, 1) : NULL;
-    const uint32_t found = good ? first_certain(data, (uint32_t)size, 0, INT64_MIN, ANY_TIME, good) : NOWHERE;
+    uint8_t *good = size <= LARGEST ? calloc(size / 64 + 1, 1) : NULL, *late = good ? calloc(size / 64 + 1, 1) : NULL;
+    const uint32_t found =
+        late ? first_certain(data, (uint32_t)size, 0, INT64_MIN, ANY_TIME, (places){good, late}) : NOWHERE;
+    free(late);
     free(good);
     return found;
 }

@@ -311,15 +311,34 @@ _NEAR = 1 << 42
 """ticks: 5 days at 10 MHz, 20 minutes at 3.5 GHz"""
 
 
+class _Place(NamedTuple):
+    """A record from which others lead to the end."""
+
+    raw: int
+    then: int
+    """the time of the record behind it"""
+    late: bool
+    """its time alone is broken, and later than ``then``, which is the one to compare with"""
+
+
+def _in_order(raw: int, after: _Place) -> tuple[bool, bool]:
+    """Whether a record of the time ``raw`` may stand before that one, and whether it is late itself."""
+    if _NO_TIME in (raw, after.raw):
+        return True, False
+    if after.late:
+        return raw <= after.then, False
+    return True, raw > after.raw and (after.then == _NO_TIME or raw > after.then)
+
+
 def resume(data: bytes, start: int, low: int, high: int = _ANY_TIME) -> int | None:
     """Where records certainly go on at or after ``start``, in the unpacked payload of a buffer; None where that is not
     certain.
 
     Certain is a place at a multiple of 8 where a record of a known type lies from which the sizes lead, record by
-    record, exactly to the end, with times that never go back and that are not before ``low``. Where ``high`` is told,
-    the first record has a time, which is not behind that.
+    record, exactly to the end, with times that do not go back and are not before ``low``; the time of one record
+    between two others may be broken. Where ``high`` is told, the first record has a time, which is not behind that.
     """
-    good: dict[int, int] = {}  # where such chains begin, and their first time
+    good: dict[int, _Place] = {}  # where such chains begin
     found = None
     for at in range((len(data) - 8) & ~7, (start + 7 & ~7) - 1, -8):
         if data[at + 3] not in (0xC0, 0x90):
@@ -327,10 +346,17 @@ def resume(data: bytes, start: int, low: int, high: int = _ANY_TIME) -> int | No
         got = parse(data[at : at + 65544], _NO_TIME)
         if not isinstance(got, Parsed) or not got.known:
             continue
-        raw, after = got.values["raw"], at + got.stride
-        if after != len(data) and (after not in good or (_NO_TIME not in (raw, good[after]) and raw > good[after])):
+        raw, behind = got.values["raw"], at + got.stride
+        late = False
+        if behind != len(data):
+            if behind not in good:
+                continue
+            fits, late = _in_order(raw, good[behind])
+            if not fits:
+                continue
+        good[at] = _Place(raw, good[behind].raw if behind in good else _NO_TIME, late)
+        if late:
             continue
-        good[at] = raw
         if high == _ANY_TIME if raw == _NO_TIME else low <= raw <= high:
             found = at
     return found
@@ -503,7 +529,8 @@ class TwinMerge:
                     self._issues.append((RECORD_SIZE, index, position, inner))
                     at += inner
                     continue
-                previous = low = values["raw"]
+                low = min(previous, values["raw"])  # one of both may be broken
+                previous = values["raw"]
                 if got.guid is not None:
                     values["provider"] = self._ordinal(got.guid)
                 elif values["type"] == 0x0F:
