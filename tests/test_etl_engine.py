@@ -43,6 +43,10 @@ class Walk(NamedTuple):
     """all that the issues say, in their order"""
     guids: list[bytes]
 
+    def place(self, row: np.void) -> int:
+        """Where the record lies in a file that is not compressed."""
+        return int(self.table.buffers["offset"][row["buffer"]]) + int(row["position"])
+
 
 def walk(path: Path) -> Walk:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -103,6 +107,15 @@ def filler(seed: int, size: int) -> bytes:
 
 def event(time: int, number: int, payload: bytes = b"", provider: bytes = PROVIDER) -> bytes:
     return event_record(provider, number & 0xFFFF, payload, time=time, process=number, thread=7)
+
+
+def sixty_events(path: Path, buffer_size: int, payload: bytes = b"") -> Walk:
+    """A trace of one processor whose events are numbered by their process ids, one tick apart."""
+    kind = LogfileSettings(buffer_size=buffer_size)
+    with EtlWriter(path, kind) as trace:
+        for number in range(60):
+            trace.add(0, event(kind.raw0 + number, number, payload))
+    return both(path)
 
 
 @settings(deadline=None, max_examples=40)
@@ -365,13 +378,9 @@ def test_a_buffer_that_is_there_twice_is_read_once(tmp_path: Path, compressed: b
 
 def test_a_record_size_that_cannot_be_costs_that_record_only_and_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trace.etl"
-    kind = LogfileSettings(buffer_size=2048)
-    with EtlWriter(path, kind) as trace:
-        for number in range(60):
-            trace.add(0, event(kind.raw0 + number, number))
-    whole = both(path)
+    whole = sixty_events(path, 2048)
     row = whole.records[20]
-    at = int(whole.table.buffers["offset"][row["buffer"]]) + int(row["position"])
+    at = whole.place(row)
     image = bytearray(path.read_bytes())
     for size in (3, 0xFFFF, int(row["size"]) + 24):
         image[at : at + 2] = struct.pack("<H", size)
@@ -388,13 +397,9 @@ def test_a_record_size_that_cannot_be_costs_that_record_only_and_is_named(tmp_pa
 
 def test_a_size_that_ends_by_chance_with_another_record_swallows_none(tmp_path: Path) -> None:
     path = tmp_path / "trace.etl"
-    kind = LogfileSettings(buffer_size=0x4000)
-    with EtlWriter(path, kind) as trace:
-        for number in range(60):
-            trace.add(0, event(kind.raw0 + number, number, bytes(16)))
-    whole = both(path)
+    whole = sixty_events(path, 0x4000, bytes(16))
     row, other = whole.records[20], whole.records[25]
-    at = int(whole.table.buffers["offset"][row["buffer"]]) + int(row["position"])
+    at = whole.place(row)
     image = bytearray(path.read_bytes())
     image[at : at + 2] = struct.pack("<H", int(other["position"]) - int(row["position"]))
     path.write_bytes(image)
@@ -409,16 +414,9 @@ def test_a_broken_size_and_the_broken_time_of_another_record_cost_these_two_at_m
     tmp_path: Path, other: int, time: int
 ) -> None:
     path = tmp_path / "trace.etl"
-    kind = LogfileSettings(buffer_size=0x4000)
-    with EtlWriter(path, kind) as trace:
-        for number in range(60):
-            trace.add(0, event(kind.raw0 + number, number, bytes(16)))
-    whole = both(path)
+    whole = sixty_events(path, 0x4000, bytes(16))
     image = bytearray(path.read_bytes())
-    rows = {int(row["process"]): row for row in whole.records}
-    places = {
-        number: int(whole.table.buffers["offset"][row["buffer"]] + row["position"]) for number, row in rows.items()
-    }
+    places = {int(row["process"]): whole.place(row) for row in whole.records}
     image[places[20] : places[20] + 2] = struct.pack("<H", 400)
     image[places[other] + 16 : places[other] + 24] = struct.pack("<q", time)
     path.write_bytes(image)

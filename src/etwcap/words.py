@@ -8,6 +8,11 @@ def plural(number: int, word: str, words: str = "") -> str:
     return f"{number:,} {word if number == 1 else words or word + 's'}"
 
 
+def counts(*counted: tuple[int, str] | tuple[int, str, str]) -> list[str]:
+    """Each number that is not 0 with its word, as :func:`plural` puts it."""
+    return [plural(*each) for each in counted if each[0]]
+
+
 def octets(number: int) -> str:
     """Bytes as people read them, in powers of 1,000: ``97.6 kB``."""
     if number < 1000:

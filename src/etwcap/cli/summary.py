@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from etwcap.words import octets, plural, safe_text
+from etwcap.words import counts, octets, plural, safe_text
 
 if TYPE_CHECKING:
     from etwcap.packets import Description, Losses, Receipt
@@ -47,16 +47,12 @@ def _span(receipt: Receipt) -> str:
 
 def losses_lines(losses: Losses) -> list[str]:
     """What never reached the input, in words; empty where nothing is known to be lost."""
-    counted = [
-        plural(number, word, words)
-        for number, word, words in (
-            (losses.events, "event", ""),
-            (losses.buffers, "buffer", ""),
-            (losses.sequence_gaps, "buffer missing in sequence", "buffers missing in sequence"),
-            (losses.report_gaps, "packet report", ""),
-        )
-        if number
-    ]
+    counted = counts(
+        (losses.events, "event"),
+        (losses.buffers, "buffer"),
+        (losses.sequence_gaps, "buffer missing in sequence", "buffers missing in sequence"),
+        (losses.report_gaps, "packet report"),
+    )
     lines = [f"lost by Windows: {', '.join(counted)}"] if counted else []
     for known, text in (
         (losses.unclosed, "the session was never closed: names of components may be missing"),

@@ -19,7 +19,7 @@ def is_relation(reader: Reader) -> bool:
     return after.kind == "sign" and after.text not in (")", "!", "&&", "||", "[", "]", ":", "(")
 
 
-def starts_value(reader: Reader) -> bool:
+def starts_relation(reader: Reader) -> bool:
     """Whether a value to be compared begins here, rather than a primitive."""
     word = reader.word
     if word.kind == "number":

@@ -126,7 +126,7 @@ class _Parser(Reader):
             if not self.take(")"):
                 self.fail("a closing parenthesis is missing")
             return inner, None
-        if arithmetic.starts_value(self):
+        if arithmetic.starts_relation(self):
             return arithmetic.relation(self), None
         if word.kind in ("address4", "address6", "mac"):
             kind = "ether host" if word.kind == "mac" else "host"

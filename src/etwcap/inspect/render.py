@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from etwcap.etl import layout
 from etwcap.inspect.text import duration, labelled, table, utc
 from etwcap.packets.linktypes import title
-from etwcap.words import octets, plural, safe_text
+from etwcap.words import counts, octets, plural, safe_text
 
 if TYPE_CHECKING:
     from etwcap.inspect.info import TraceInfo
@@ -117,16 +117,12 @@ def _clock(session: Session) -> str:
 
 
 def _losses(losses: Losses, *, known: bool) -> str:
-    counted = [
-        plural(count, word, words)
-        for count, word, words in (
-            (losses.events, "event", ""),
-            (losses.buffers, "buffer", ""),
-            (losses.sequence_gaps, "buffer missing by its number", "buffers missing by their numbers"),
-            (losses.report_gaps, "packet report missing by its id", "packet reports missing by their ids"),
-        )
-        if count
-    ]
+    counted = counts(
+        (losses.events, "event"),
+        (losses.buffers, "buffer"),
+        (losses.sequence_gaps, "buffer missing by its number", "buffers missing by their numbers"),
+        (losses.report_gaps, "packet report missing by its id", "packet reports missing by their ids"),
+    )
     counted += [
         text
         for flag, text in (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etwcap.native import twin_capfile
 from etwcap.native.loader import function, library, pointer
+from etwcap.native.twin_pcap_find import Form
 
 COLUMNS: dict[str, type[np.generic]] = {
     "time": np.int64,
@@ -156,6 +157,11 @@ class PacketIndex:
         self.sure = 0
         """pcap: records before this place are not checked"""
         self.table: NDArray[Any] = np.empty(0, INTERFACE)
+
+    @property
+    def form(self) -> Form:
+        """How the records of a pcap file are written."""
+        return Form(self.swapped, self.scale, self.header, self.limit, self.either)
 
     def take(self) -> dict[str, NDArray[Any]]:
         """The rows so far as columns of their own; those that say nothing are left out. Starts again at row 0."""

@@ -74,7 +74,7 @@ static int in_order(const uint8_t *data, uint32_t total, int64_t raw, uint32_t n
     if (behind < total && !record_at(data + behind, total - behind, &then, &further))
         then = NO_TIME;
     if (has(known->late, next))
-        return then == NO_TIME || raw <= then;
+        return raw <= then; /* which has a time: it is why that one is late */
     *late = raw > after && (then == NO_TIME || raw > then);
     return 1;
 }
@@ -108,15 +108,14 @@ static uint32_t first_certain(const uint8_t *data, uint32_t total, uint32_t from
 
 uint32_t ec_etl_swallowed(const uint8_t *p, uint32_t stride, int64_t raw)
 {
-    uint8_t good[65536 / 64 + 1], late[65536 / 64 + 1];
+    uint8_t bits[2][65536 / 64 + 1];
     uint64_t like = 0;
     for (uint32_t at = 8; at + 8 <= stride; at += 8)
         like += (uint64_t)(p[at + 3] == 0xC0 || p[at + 3] == 0x90);
     if (like == 0 || stride > 65536)
         return NOWHERE;
-    memset(good, 0, sizeof good);
-    memset(late, 0, sizeof late);
-    return first_certain(p, stride, 8, raw, raw < ANY_TIME - NEAR ? raw + NEAR : ANY_TIME - 1, (places){good, late});
+    memset(bits, 0, sizeof bits);
+    return first_certain(p, stride, 8, raw, raw < ANY_TIME - NEAR ? raw + NEAR : ANY_TIME - 1, (places){bits[0], bits[1]});
 }
 
 uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, int64_t low)
@@ -130,26 +129,26 @@ uint32_t ec_etl_resume(intptr_t handle, const ec_etl_buffer *b, uint32_t from, i
         return NOWHERE;
     uint32_t found = NOWHERE;
     uint8_t *data = malloc(total);
-    uint8_t *good = calloc(total / 64 + 1, 1), *late = calloc(total / 64 + 1, 1);
+    const size_t room = total / 64 + 1;
+    uint8_t *bits = calloc(room, 2);
     uint8_t *unpacked_from = packed ? malloc(stored) : NULL, *input = packed ? unpacked_from : data;
-    if (data && good && late && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
+    if (data && bits && input && ec_file_read(handle, input, stored, b->offset + HEADER) == (int64_t)stored) {
         int32_t status;
         if (!packed || ec_xpress_decode(input, stored, data, total, &status) == (int64_t)total)
-            found = first_certain(data, total, (from + 7u) & ~7u, low, ANY_TIME, (places){good, late});
+            found = first_certain(data, total, (from + 7u) & ~7u, low, ANY_TIME, (places){bits, bits + room});
     }
     free(unpacked_from);
-    free(good);
-    free(late);
+    free(bits);
     free(data);
     return found;
 }
 
 uint32_t ec_etl_records_resume(const uint8_t *data, size_t size)
 {
-    uint8_t *good = size <= LARGEST ? calloc(size / 64 + 1, 1) : NULL, *late = good ? calloc(size / 64 + 1, 1) : NULL;
+    const size_t room = size / 64 + 1;
+    uint8_t *bits = size <= LARGEST ? calloc(room, 2) : NULL;
     const uint32_t found =
-        late ? first_certain(data, (uint32_t)size, 0, INT64_MIN, ANY_TIME, (places){good, late}) : NOWHERE;
-    free(late);
-    free(good);
+        bits ? first_certain(data, (uint32_t)size, 0, INT64_MIN, ANY_TIME, (places){bits, bits + room}) : NOWHERE;
+    free(bits);
     return found;
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from etwcap.native.twin_pcap_find import Form, regular
+from etwcap.native.twin_pcap_find import regular
 
 if TYPE_CHECKING:
     from etwcap.native.capfile import PacketIndex
@@ -66,15 +66,13 @@ def _put_row(
 
 def pcap_index(index: PacketIndex, window: NDArray[np.uint8]) -> int:
     """Twin of ec_pcap_index."""
-    fields = struct.Struct((">" if index.swapped else "<") + "IIII")
-    form = Form(index.swapped, index.scale, index.header, index.limit, index.either)
+    form = index.form
     while index.row < index.rows:
         left = window.size - index.at
         index.need = index.header
         if left < index.header:
             return MORE
-        seconds, fraction, *lengths = fields.unpack_from(window.data, index.at)
-        captured, original = sorted(lengths) if index.either else lengths
+        seconds, fraction, captured, original = form.head(window, index.at)
         if captured > index.limit:
             return BROKEN
         index.need = index.header + captured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +29,18 @@ class Form(NamedTuple):
     either: bool
     """its two lengths stand in either order: the smaller one is the captured length"""
 
+    def head(self, window: NDArray[np.uint8], at: int) -> tuple[int, int, int, int]:
+        """Seconds, fraction, captured and original length in the record header at ``at`` (16 bytes)."""
+        order = ">IIII" if self.swapped else "<IIII"
+        seconds, fraction, captured, original = struct.unpack_from(order, window.data, at)
+        if self.either and captured > original:
+            captured, original = original, captured
+        return seconds, fraction, captured, original
+
 
 def regular(form: Form, window: NDArray[np.uint8], at: int, before: int) -> bool:
     """Whether a record header as every writer makes it stands at ``at``, ``before`` being the seconds before it."""
-    order = ">u4" if form.swapped else "<u4"
-    fields: list[int] = np.frombuffer(window[at : at + 16], order).tolist()
-    seconds, fraction, *lengths = fields
-    captured, original = sorted(lengths) if form.either else lengths
+    seconds, fraction, captured, original = form.head(window, at)
     return (
         (original > 0 or seconds > 0)
         and abs(seconds - before) <= STEP

@@ -9,7 +9,7 @@ import numpy as np
 
 from etwcap.errors import NotATraceError
 from etwcap.native.capfile import EARLIEST, Check, PacketIndex, Stop
-from etwcap.native.pcap_find import CERTAIN, LEAST, STEP, Form, find
+from etwcap.native.pcap_find import CERTAIN, LEAST, STEP, find
 from etwcap.packets import Chunk, Context, Damage, Description, EventTable, Interface, PacketTable
 from etwcap.packets.chunk import END_OF_TIME
 from etwcap.sources.capfile_window import LIMIT, Window
@@ -141,9 +141,7 @@ class PcapReader:
     def _look(self, at: int) -> tuple[bool, bool, int]:
         """Of the record at ``at``: has it a time near those before, has it lengths and a fraction as every writer
         makes them, and its captured length."""
-        order = ">" if self.index.swapped else "<"
-        seconds, fraction, *lengths = struct.unpack_from(order + "IIII", self._window.view.data, at)
-        captured, original = sorted(lengths) if self.index.either else lengths
+        seconds, fraction, captured, original = self.index.form.head(self._window.view, at)
         whole = captured <= original and fraction * self.index.scale < 10**9
         return self._near(seconds), whole, captured
 
@@ -154,14 +152,13 @@ class PcapReader:
     def _find(self, start: int) -> int | None:
         """The next place that is certainly a record, within the window as far as it goes now."""
         index, window = self.index, self._window
-        form = Form(index.swapped, index.scale, index.header, index.limit, index.either)
         before: int | None = index.latest // 10**9
         if index.latest == EARLIEST:  # the first record of all: its own time, unless that is zeroed
             order = ">" if index.swapped else "<"
             before = (
                 struct.unpack_from(order + "I", bytes(window.view[index.at : index.at + 4]).ljust(4, b"\0"))[0] or None
             )
-        return find(form, window.view, start, window.view.size, ends=window.ended, before=before)
+        return find(index.form, window.view, start, window.view.size, ends=window.ended, before=before)
 
     def _resume(self, what: str) -> bool:
         """Go on at the next place that is certainly a record; False where there is none."""
